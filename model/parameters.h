@@ -1,0 +1,94 @@
+// The model's parameters: one flat block of values and one of gradients, cut into named logical tensors.
+//
+// Flat, because the optimizer, the bucketed reduction and checkpoints want ranges, not objects. Named and logical,
+// because initialisation, TVR, statistics and checkpoints speak of whole matrices whatever the layout.
+//
+//   [ bucket 0 | bucket 1 | ... | last bucket ]     tensor-parallel parameters in the order the backward finishes
+//                                                   them, then all parameters replicated over the tensor ranks
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "tensor/memory.h"
+
+namespace headroom {
+
+// How a logical tensor is cut over the tensor ranks.
+enum class Partition : std::uint8_t { replicated, rows, columns };
+
+struct Parameter {
+  std::string name;       // "layers.3.attention.q.weight"
+  Shape logical;          // [out, in] or [n], without padding
+  Partition partition = Partition::replicated;
+  std::int64_t layer = -1;  // -1 outside the blocks
+  bool decay = false;     // weight decay applies
+  bool tvr = false;       // a 2-D weight of a block: TVR applies
+  std::string bias_of_tvr;  // for a bias: the weight whose rescaling zeroes it
+  double init_mean = 0.0;
+  double init_std = 0.0;
+
+  // This rank's part.
+  Shape local;            // padded shape of the shard in memory
+  std::int64_t first = 0;      // logical index along the partitioned axis where the shard begins
+  std::int64_t real = 0;       // how many of the shard's slots along it are real, the rest is padding
+  std::int64_t offset = 0;     // first element in the flat blocks
+  Tensor value;
+  Tensor gradient;
+
+  std::int64_t elements() const { return local.elements(); }
+};
+
+// A range of the flat blocks that is reduced and gathered as one; its size divides by the data ranks.
+struct Bucket {
+  std::int64_t offset;
+  std::int64_t size;
+};
+
+class ParameterStore {
+ public:
+  // Declares a parameter cut for (tensor_rank, tensor_size); only before `finalize`. Returns its index.
+  // A partitioned axis that does not divide is padded to the next multiple.
+  std::size_t declare(Parameter parameter, int tensor_rank, int tensor_size);
+
+  // Places everything: sharded parameters in reverse order of declaration (the order a backward finishes them),
+  // replicated ones last; allocates both blocks. `bucket_elements` is the size buckets aim for.
+  void finalize(DType dtype, Device device, int data_size, std::int64_t bucket_elements);
+
+  std::vector<Parameter>& all() { return parameters_; }
+  const std::vector<Parameter>& all() const { return parameters_; }
+  Parameter& operator[](std::size_t index) { return parameters_[index]; }
+  const Parameter& operator[](std::size_t index) const { return parameters_[index]; }
+  // Throws ExitCode::internal for an unknown name.
+  const Parameter& find(const std::string& name) const;
+
+  const std::vector<Bucket>& buckets() const { return buckets_; }
+  Tensor values() const;     // the whole flat block
+  Tensor gradients() const;  //
+  // The part that every tensor rank holds alike; its gradients are partial sums until reduced over them.
+  Tensor replicated_gradients() const;
+  std::int64_t replicated_begin() const { return replicated_begin_; }
+
+  // Adjacent parameters as one matrix (q, k, v; gate, up): rows stacked.
+  Tensor stacked_values(std::size_t first, std::size_t last) const;
+  Tensor stacked_gradients(std::size_t first, std::size_t last) const;
+
+  // Fills every parameter from counter-based random numbers keyed by (seed, name, logical element index).
+  void initialize(std::uint64_t seed);
+
+  // Logical parameters of the model, padding not counted: all, and without embeddings.
+  std::int64_t logical_elements() const;
+
+ private:
+  std::vector<Parameter> parameters_;
+  std::vector<Bucket> buckets_;
+  std::int64_t total_ = 0;
+  std::int64_t replicated_begin_ = 0;
+  DType dtype_ = DType::f32;
+  Buffer values_;
+  Buffer gradients_;
+};
+
+}  // namespace headroom

@@ -1,0 +1,78 @@
+// A group of ranks that exchange tensors. Code above parallel/ sees this interface and never the library behind it.
+//
+// Every call is collective: each rank of the group makes the same calls in the same order. Sums are taken in rank
+// order, so the same layout gives the same bits. Blocking calls return when the rank's own tensors may be used;
+// asynchronous ones hand back a Pending, and their tensors must stay untouched until it is waited for.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace headroom {
+
+enum class Reduction : std::uint8_t { sum, max };
+
+// An asynchronous collective under way. Destroying an unfinished one waits for it.
+class Pending {
+ public:
+  virtual ~Pending() = default;
+  // Moves the exchange along without blocking; true when it is complete. Call it between pieces of computation:
+  // host communication moves only while someone looks at it.
+  virtual bool progress() = 0;
+  virtual void wait() = 0;
+};
+
+// Bytes this rank has sent since the group was made, by the algorithm-independent count: all-gather and
+// reduce-scatter (n-1)/n of the whole tensor, all-reduce twice that, broadcast and gather what the rank itself sends.
+struct Traffic {
+  std::int64_t bytes = 0;
+  std::int64_t calls = 0;
+};
+
+class Communicator {
+ public:
+  virtual ~Communicator() = default;
+
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+
+  // x = reduction over ranks of x, elementwise, in place.
+  virtual void all_reduce(Tensor x, Reduction reduction) = 0;
+
+  // whole [size * n] = the shards [n] in rank order. `shard` may be the rank's own place in `whole`.
+  virtual void all_gather(const Tensor& shard, Tensor whole) = 0;
+  virtual std::unique_ptr<Pending> all_gather_async(const Tensor& shard, Tensor whole) = 0;
+
+  // shard [n] = sum over ranks of their whole[rank*n, (rank+1)*n). `shard` may be the rank's own place in `whole`.
+  virtual void reduce_scatter(const Tensor& whole, Tensor shard) = 0;
+  virtual std::unique_ptr<Pending> reduce_scatter_async(const Tensor& whole, Tensor shard) = 0;
+
+  // x on every rank = x on `root`.
+  virtual void broadcast(Tensor x, int root) = 0;
+
+  // Control messages: bytes of any length. Only `root` gets the vector of all ranks' messages, others an empty one.
+  virtual std::vector<std::vector<std::byte>> gather_bytes(std::span<const std::byte> message, int root) = 0;
+  // Every rank returns root's message.
+  virtual std::vector<std::byte> broadcast_bytes(std::span<const std::byte> message, int root) = 0;
+
+  // Host numbers, for decisions and bookkeeping; the same result on every rank.
+  virtual void all_reduce(std::span<double> values, Reduction reduction) = 0;
+  virtual void all_reduce(std::span<std::int64_t> values, Reduction reduction) = 0;
+
+  virtual void barrier() = 0;
+
+  // A subgroup of the ranks that pass the same color, ordered by key.
+  virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
+
+  virtual Traffic traffic() const = 0;
+};
+
+// A group of one, without any library: single-process runs, offline analysis and tests.
+std::unique_ptr<Communicator> make_self_communicator();
+
+}  // namespace headroom

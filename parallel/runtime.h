@@ -1,0 +1,44 @@
+// Starting and ending the message-passing library, and what a user wants to know about the ranks at start-up.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "parallel/communicator.h"
+
+namespace headroom {
+
+// Starts MPI for the lifetime of the object (RAII). When the process was not started by a launcher the world is a
+// group of one. Only the main thread talks to MPI (MPI_THREAD_FUNNELED).
+class ParallelRuntime {
+ public:
+  ParallelRuntime(int* argc, char*** argv);
+  ~ParallelRuntime();
+  ParallelRuntime(const ParallelRuntime&) = delete;
+  ParallelRuntime& operator=(const ParallelRuntime&) = delete;
+
+  // A communicator of all ranks; may be called more than once.
+  std::unique_ptr<Communicator> world();
+
+  // Ends every rank at once with this exit status; for failures that only one rank sees.
+  [[noreturn]] void abort(int status);
+};
+
+// If a launcher started several processes that each see a world of one (no PMIx, or another MPI's mpirun), a message
+// that says so, why, and what to do; empty otherwise. Looks at the launcher's environment variables
+// (OMPI_COMM_WORLD_SIZE, PMI_SIZE, SLURM_NTASKS in a job step, PMIX_RANK ...).
+std::string lonely_ranks_diagnosis(int world_size);
+
+// A table of ranks: rank, data x tensor coordinates, host, pid, cores bound to, threads; the same on every rank's
+// return only at rank 0 (others get an empty string). Collective.
+std::string describe_ranks(Communicator& world, int tensor_size, int threads);
+
+// Seconds of one all-reduce of `bytes`, the median of several after a warm-up, and the bus bandwidth it means
+// (2 (n-1)/n bytes / seconds). Collective.
+struct AllReduceTiming {
+  double seconds;
+  double bytes_per_second;
+};
+AllReduceTiming time_all_reduce(Communicator& world, std::int64_t bytes);
+
+}  // namespace headroom
