@@ -1,1 +1,123 @@
-int main() { return 0; }
+// The `headroom` program: finds the verb, parses its options, and turns whatever goes wrong into one message, one hint
+// and one exit code.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <new>
+#include <system_error>
+
+#include "base/suggest.h"
+#include "base/version.h"
+#include "launch/verbs.h"
+
+namespace headroom {
+namespace {
+
+int exit_status(ExitCode code) {
+  return static_cast<int>(code);
+}
+
+int report(ExitCode code, const std::string& message, const std::string& hint) {
+  std::fflush(stdout);
+  fmt::print(stderr, "error: {}\n", message);
+  if (!hint.empty()) fmt::print(stderr, "hint: {}\n", hint);
+  return exit_status(code);
+}
+
+// Disk trouble deserves its own code wherever it shows up: a scheduler must not restart such a run at once.
+bool is_disk_full(const std::error_code& code) {
+  return code == std::errc::no_space_on_device || code == std::errc::read_only_file_system ||
+         code == std::error_code(EDQUOT, std::generic_category());
+}
+
+int report_system_error(const std::system_error& error) {
+  if (is_disk_full(error.code())) {
+    return report(ExitCode::disk_full, error.what(), "Free some space, or point runs_dir to another file system.");
+  }
+  return report(ExitCode::internal, error.what(), "");
+}
+
+// The word that should be a verb is checked by hand, because CLI11 knows no suggestions.
+void check_verb(int argc, char** argv, const std::vector<std::unique_ptr<Verb>>& verbs) {
+  if (argc < 2) throw Error(ExitCode::usage, "no verb given", "`headroom --help` lists the verbs.");
+  if (argv[1][0] == '-') return;
+  const std::string word = argv[1];
+  std::vector<std::string> names;
+  for (const auto& verb : verbs) names.push_back(verb->name());
+  if (std::find(names.begin(), names.end(), word) != names.end()) return;
+  const std::string nearest = nearest_word(word, names);
+  throw Error(ExitCode::usage, fmt::format("unknown verb '{}'", word),
+              nearest.empty() ? "`headroom --help` lists the verbs."
+                              : fmt::format("Did you mean `headroom {}`? `headroom --help` lists the verbs.", nearest));
+}
+
+// For an unknown option, the nearest one of the verb.
+std::string option_hint(const CLI::App& app, const std::string& verb, const CLI::ParseError& error) {
+  const std::string help = verb.empty() ? "`headroom --help`" : fmt::format("`headroom {} --help`", verb);
+  if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError)) {
+    std::vector<std::string> known;
+    for (const CLI::Option* option : app.get_options()) {
+      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+    }
+    for (std::string word : app.remaining(true)) {
+      word = word.substr(0, word.find('='));
+      const std::string nearest = word.starts_with("--") ? nearest_word(word, known) : "";
+      if (!nearest.empty()) return fmt::format("Did you mean {}? See {}.", nearest, help);
+    }
+  }
+  return fmt::format("See {}.", help);
+}
+
+int run_program(int argc, char** argv) {
+  const auto verbs = all_verbs();
+  CLI::App app("Headroom pretrains transformer language models and keeps watch over their activations.", "headroom");
+  app.set_version_flag("--version", version_line());
+  app.require_subcommand(1);
+  app.footer("`headroom VERB --help` describes a verb. Exit codes: docs/exit-codes.md.");
+  check_verb(argc, argv, verbs);
+  std::vector<CLI::App*> subcommands;
+  for (const auto& verb : verbs) {
+    CLI::App* subcommand = app.add_subcommand(verb->name(), verb->summary());
+    verb->declare(*subcommand);
+    subcommands.push_back(subcommand);
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& request) {  // --help, --version
+    return app.exit(request);
+  } catch (const CLI::ParseError& error) {
+    for (std::size_t i = 0; i < verbs.size(); ++i) {
+      if (subcommands[i]->parsed()) {
+        return report(ExitCode::usage, error.what(), option_hint(*subcommands[i], verbs[i]->name(), error));
+      }
+    }
+    return report(ExitCode::usage, error.what(), option_hint(app, "", error));
+  }
+  for (std::size_t i = 0; i < verbs.size(); ++i) {
+    if (subcommands[i]->parsed()) return exit_status(verbs[i]->run());
+  }
+  throw Error(ExitCode::internal, "no verb was parsed");
+}
+
+}  // namespace
+}  // namespace headroom
+
+int main(int argc, char** argv) {
+  using namespace headroom;
+  try {
+    return run_program(argc, argv);
+  } catch (const Error& error) {
+    return report(error.code(), error.what(), error.hint());
+  } catch (const std::bad_alloc&) {
+    return report(ExitCode::out_of_memory, "out of memory",
+                  "Lower train.micro_batch or train.loss_chunk, or set train.recompute = \"block\".");
+  } catch (const std::system_error& error) {  // std::filesystem's errors too
+    return report_system_error(error);
+  } catch (const std::exception& error) {
+    return report(ExitCode::internal, error.what(), "");
+  }
+}

@@ -1,0 +1,14 @@
+// The verbs that exist: a factory each, defined in launch/VERB.cpp.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "launch/verb.h"
+
+namespace headroom {
+
+// Every verb, in the order in which `headroom --help` lists them.
+std::vector<std::unique_ptr<Verb>> all_verbs();
+
+}  // namespace headroom
