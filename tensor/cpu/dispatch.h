@@ -10,7 +10,7 @@
 namespace headroom::cpu {
 
 // Calls `kernel.template operator()<float>()` or `<double>()`:
-//   dispatch(x.dtype(), [&]<class T>() { add_kernel(x.span<const T>(), y.span<T>()); });
+//   dispatch(x.dtype(), [&]<class T>() { add_kernel(x.data<T>(), y.data<T>()); });
 template <class Kernel>
 auto dispatch(DType dtype, Kernel&& kernel) {
   if (dtype == DType::f64) return kernel.template operator()<double>();
