@@ -19,12 +19,16 @@ RunConfig load_config(const std::filesystem::path& file, const std::vector<std::
 // The same from text; `source` stands for the file name in messages.
 RunConfig parse_config(std::string_view toml, const std::string& source, const std::vector<std::string>& overrides);
 
-// Every key with its value, grouped in tables, each with its one-line help as a comment: what runs/NAME/config.toml holds.
-// parse_config(to_toml(c)) == c.
+// Every key with its value, grouped in tables, each with its one-line help as a comment: what runs/NAME/config.toml
+// holds. parse_config(to_toml(c)) == c.
 std::string to_toml(const RunConfig& config);
 
 // 16 hex digits over every key that influences what is computed (not names, paths, intervals or logging).
 std::string fingerprint(const RunConfig& config);
+
+// The keys in which two configs differ and that influence what is computed, as "key: old -> new"; empty exactly when
+// the fingerprints agree. For saying why a run cannot be resumed with another config.
+std::vector<std::string> computing_differences(const RunConfig& before, const RunConfig& after);
 
 // The documentation of every key: name, type, range or choices, default, help; for `headroom train --help` and docs.
 std::string describe_keys();
