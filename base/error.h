@@ -12,17 +12,17 @@ namespace headroom {
 // The process's exit status. Documented in docs/exit-codes.md; a scheduler's requeue rules rely on the values.
 enum class ExitCode : int {
   done = 0,
-  internal = 1,         // a broken invariant: a bug in Headroom
-  usage = 2,            // unknown verb, flag or missing argument
-  bad_config = 3,       // a key, type or value in a config
-  bad_data = 4,         // corpus, tokenizer or text files
-  bad_checkpoint = 5,   // checkpoints and snapshots
-  diverged = 6,         // non-finite loss or gradients
-  communication = 7,    // MPI or NCCL
-  out_of_memory = 8,    //
-  disk_full = 9,        // no space, read-only or vanished directory
-  busy = 10,            // the run directory belongs to another run
-  requeue = 85,         // stopped by a signal after a checkpoint: start me again
+  internal = 1,        // a broken invariant: a bug in Headroom
+  usage = 2,           // unknown verb, flag or missing argument
+  bad_config = 3,      // a key, type or value in a config
+  bad_data = 4,        // corpus, tokenizer or text files
+  bad_checkpoint = 5,  // checkpoints and snapshots
+  diverged = 6,        // non-finite loss or gradients
+  communication = 7,   // MPI or NCCL
+  out_of_memory = 8,   //
+  disk_full = 9,       // no space, read-only or vanished directory
+  busy = 10,           // the run directory belongs to another run
+  requeue = 85,        // stopped by a signal after a checkpoint: start me again
 };
 
 // What went wrong (`what()`), the exit code it stands for, and what the user can do about it (`hint()`, may be empty).
@@ -46,8 +46,8 @@ class Error : public std::runtime_error {
 
 // An invariant of our own code; stays on in release builds. The condition has no side effects.
 //   HEADROOM_CHECK(a.rows() == b.rows(), "a has {} rows, b has {}", a.rows(), b.rows());
-#define HEADROOM_CHECK(condition, ...)                                                              \
-  do {                                                                                              \
-    if (!(condition)) [[unlikely]]                                                                  \
-      ::headroom::fail_check(#condition, __FILE__, __LINE__, ::fmt::format(__VA_ARGS__));           \
+#define HEADROOM_CHECK(condition, ...)                                                    \
+  do {                                                                                    \
+    if (!(condition)) [[unlikely]]                                                        \
+      ::headroom::fail_check(#condition, __FILE__, __LINE__, ::fmt::format(__VA_ARGS__)); \
   } while (false)

@@ -49,11 +49,15 @@ double RandomStream::uniform(std::uint64_t index) const {
   return to_unit(words[0], words[1]);
 }
 
-double RandomStream::normal(std::uint64_t index) const {
-  const auto words = bits(index / 2);
+std::array<double, 2> RandomStream::normal_pair(std::uint64_t pair) const {
+  const auto words = bits(pair);
   const double radius = std::sqrt(-2.0 * std::log(to_unit(words[0], words[1])));
   const double angle = 2.0 * std::numbers::pi * to_unit(words[2], words[3]);
-  return radius * (index % 2 == 0 ? std::cos(angle) : std::sin(angle));
+  return {radius * std::cos(angle), radius * std::sin(angle)};
+}
+
+double RandomStream::normal(std::uint64_t index) const {
+  return normal_pair(index / 2)[index % 2];
 }
 
 RandomPermutation::RandomPermutation(std::uint64_t size, std::uint64_t seed, std::string_view name)

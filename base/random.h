@@ -24,6 +24,8 @@ class RandomStream {
 
   // Standard normal (Box-Muller; elements 2i and 2i+1 share one draw).
   double normal(std::uint64_t index) const;
+  // Elements 2 * pair and 2 * pair + 1, for half the cost of asking twice.
+  std::array<double, 2> normal_pair(std::uint64_t pair) const;
 
  private:
   std::array<std::uint32_t, 2> key_;

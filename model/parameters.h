@@ -20,23 +20,24 @@ namespace headroom {
 enum class Partition : std::uint8_t { replicated, rows, columns };
 
 struct Parameter {
-  std::string name;       // "layers.3.attention.q.weight"
-  Shape logical;          // [out, in] or [n], without padding
+  std::string name{};  // "layers.3.attention.q.weight"
+  Shape logical{};     // [out, in] or [n], without padding
   Partition partition = Partition::replicated;
-  std::int64_t layer = -1;  // -1 outside the blocks
-  bool decay = false;     // weight decay applies
-  bool tvr = false;       // a 2-D weight of a block: TVR applies
-  std::string bias_of_tvr;  // for a bias: the weight whose rescaling zeroes it
+  std::int64_t layer = -1;    // -1 outside the blocks
+  int stage = 0;              // place in the forward; the backward finishes higher stages first
+  bool decay = false;         // weight decay applies
+  bool tvr = false;           // a 2-D weight of a block: TVR applies
+  std::string bias_of_tvr{};  // for a bias: the weight whose rescaling zeroes it
   double init_mean = 0.0;
   double init_std = 0.0;
 
   // This rank's part.
-  Shape local;            // padded shape of the shard in memory
-  std::int64_t first = 0;      // logical index along the partitioned axis where the shard begins
-  std::int64_t real = 0;       // how many of the shard's slots along it are real, the rest is padding
-  std::int64_t offset = 0;     // first element in the flat blocks
-  Tensor value;
-  Tensor gradient;
+  Shape local{};            // padded shape of the shard in memory
+  std::int64_t first = 0;   // logical index along the partitioned axis where the shard begins
+  std::int64_t real = 0;    // how many of the shard's slots along it are real, the rest is padding
+  std::int64_t offset = 0;  // first element in the flat blocks
+  Tensor value{};
+  Tensor gradient{};
 
   std::int64_t elements() const { return local.elements(); }
 };
@@ -53,8 +54,8 @@ class ParameterStore {
   // A partitioned axis that does not divide is padded to the next multiple.
   std::size_t declare(Parameter parameter, int tensor_rank, int tensor_size);
 
-  // Places everything: sharded parameters in reverse order of declaration (the order a backward finishes them),
-  // replicated ones last; allocates both blocks. `bucket_elements` is the size buckets aim for.
+  // Places everything: sharded parameters by falling stage (the order a backward finishes them; within a stage as
+  // declared), replicated ones last; allocates both blocks. `bucket_elements` is the size buckets aim for.
   void finalize(DType dtype, Device device, int data_size, std::int64_t bucket_elements);
 
   std::vector<Parameter>& all() { return parameters_; }
@@ -71,21 +72,28 @@ class ParameterStore {
   Tensor replicated_gradients() const;
   std::int64_t replicated_begin() const { return replicated_begin_; }
 
-  // Adjacent parameters as one matrix (q, k, v; gate, up): rows stacked.
-  Tensor stacked_values(std::size_t first, std::size_t last) const;
-  Tensor stacked_gradients(std::size_t first, std::size_t last) const;
+  // Parameters [first, first + count), declared one after another in one stage, as one matrix with their rows stacked
+  // (q, k, v; gate, up), or one vector for biases.
+  Tensor stacked_values(std::size_t first, std::size_t count) const;
+  Tensor stacked_gradients(std::size_t first, std::size_t count) const;
 
   // Fills every parameter from counter-based random numbers keyed by (seed, name, logical element index).
   void initialize(std::uint64_t seed);
 
-  // Logical parameters of the model, padding not counted: all, and without embeddings.
+  // First flat element of a stage that is not final once the backward has finished every stage above it: all
+  // gradients before it are. Replicated parameters are final only after their reduction over the tensor ranks.
+  std::int64_t ready_end(int stage) const;
+
+  // Logical parameters of the model, padding not counted.
   std::int64_t logical_elements() const;
 
  private:
   std::vector<Parameter> parameters_;
   std::vector<Bucket> buckets_;
-  std::int64_t total_ = 0;
-  std::int64_t replicated_begin_ = 0;
+  Tensor stacked(const Buffer& block, std::size_t first, std::size_t count) const;
+
+  std::int64_t total_ = 0;             // elements of each flat block, padding included
+  std::int64_t replicated_begin_ = 0;  // where the replicated parameters begin
   DType dtype_ = DType::f32;
   Buffer values_;
   Buffer gradients_;

@@ -18,9 +18,9 @@ enum class Site : std::uint8_t {
   block_output,           // the residual stream after the block: the h of reference section 1
   final_norm_output,      // layer 0 only
 };
-inline constexpr Site kSites[] = {Site::embedding_output, Site::attention_norm_output, Site::attention_output,
-                                  Site::mlp_norm_output,  Site::mlp_output,            Site::block_output,
-                                  Site::final_norm_output};
+inline constexpr Site kSites[] = {
+    Site::embedding_output, Site::attention_norm_output, Site::attention_output, Site::mlp_norm_output,
+    Site::mlp_output,       Site::block_output,          Site::final_norm_output};
 std::string_view name_of(Site site);
 
 // One layer's attention on this rank. Heads [first_head, first_head + shape.n_heads) of the model.

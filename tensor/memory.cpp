@@ -7,14 +7,18 @@
 namespace headroom {
 namespace {
 
-constexpr std::size_t kAlignment = 64;                 // a cache line, and the widest vector
+constexpr std::size_t kAlignment = 64;                   // a cache line, and the widest vector
 constexpr std::size_t kHugePage = std::size_t{2} << 20;  // large blocks start on one, so the kernel can back them so
 
-std::size_t round_up(std::size_t value, std::size_t step) { return (value + step - 1) / step * step; }
+std::size_t round_up(std::size_t value, std::size_t step) {
+  return (value + step - 1) / step * step;
+}
 
 }  // namespace
 
-void Buffer::Release::operator()(void* memory) const { std::free(memory); }
+void ReleaseMemory::operator()(void* memory) const {
+  std::free(memory);
+}
 
 Buffer::Buffer(std::size_t bytes, Device device, const std::string& purpose) : bytes_(bytes), device_(device) {
   HEADROOM_CHECK(device == Device::cpu, "memory for {} on a device without a backend", purpose);
@@ -26,7 +30,7 @@ Buffer::Buffer(std::size_t bytes, Device device, const std::string& purpose) : b
                 "Use a smaller train.micro_batch, train.recompute = \"block\", or more ranks.");
   }
   std::memset(memory, 0, bytes);
-  memory_ = {memory, Release{device}};
+  memory_ = {memory, ReleaseMemory{device}};
 }
 
 Tensor Buffer::tensor(Shape shape, DType dtype) const {
@@ -35,10 +39,17 @@ Tensor Buffer::tensor(Shape shape, DType dtype) const {
   return Tensor(memory_.get(), shape, dtype, device_);
 }
 
-Arena Arena::measuring(Device device) { return Arena(device); }
+Arena Arena::measuring(Device device) {
+  return Arena(device);
+}
 
 Arena::Arena(const Arena& plan, const std::string& purpose)
     : device_(plan.device_), block_(plan.used_, plan.device_, purpose) {}
+
+void Arena::rewind() {
+  used_ = 0;
+  categories_.clear();
+}
 
 Tensor Arena::take(Shape shape, DType dtype, const std::string& category) {
   const std::size_t bytes = round_up(static_cast<std::size_t>(shape.elements()) * size_of(dtype), kAlignment);

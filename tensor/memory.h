@@ -11,6 +11,12 @@
 
 namespace headroom {
 
+// Gives a block back to the device it came from.
+struct ReleaseMemory {
+  Device device = Device::cpu;
+  void operator()(void* memory) const;
+};
+
 // One aligned, zeroed block of memory on a device; freed with the object.
 class Buffer {
  public:
@@ -25,11 +31,7 @@ class Buffer {
   Tensor tensor(Shape shape, DType dtype) const;
 
  private:
-  struct Release {
-    Device device = Device::cpu;
-    void operator()(void* memory) const;
-  };
-  std::unique_ptr<void, Release> memory_;
+  std::unique_ptr<void, ReleaseMemory> memory_;
   std::size_t bytes_ = 0;
   Device device_ = Device::cpu;
 };
@@ -49,6 +51,9 @@ class Arena {
   // A tensor of this shape, 64-byte aligned. `category` groups the sizes in the plan ("attention", "logits").
   // Throws ExitCode::internal when a real arena is asked for more than was measured.
   Tensor take(Shape shape, DType dtype, const std::string& category);
+
+  // Starts handing out from the beginning again: the same memory cut for another pass. Earlier tensors become stale.
+  void rewind();
 
   std::size_t bytes() const { return used_; }
 

@@ -56,9 +56,9 @@ struct MagnitudeSummary {
   static constexpr int kBinsPerOctave = 8;
   static constexpr int kBins = kOctaves * kBinsPerOctave;
 
-  double max_abs = 0.0;          // NaN if any element is NaN
-  std::int64_t row = 0;          // of the maximum (the first, in row-major order)
-  std::int64_t column = 0;       //
+  double max_abs = 0.0;     // NaN if any element is NaN
+  std::int64_t row = 0;     // of the maximum (the first, in row-major order)
+  std::int64_t column = 0;  //
   std::int64_t counts[kBins] = {};
 };
 
@@ -66,8 +66,8 @@ struct MagnitudeSummary {
 struct OpTable {
   // ---- dense algebra ---------------------------------------------------------------------------------------------
   // c = alpha * op(a) op(b) + beta * c;  op(a) [m, k], op(b) [k, n], c [m, n].
-  void (*matmul)(const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, Tensor c,
-                 double alpha, double beta);
+  void (*matmul)(const Tensor& a, Transpose transpose_a, const Tensor& b, Transpose transpose_b, Tensor c, double alpha,
+                 double beta);
   // x[r, c] += bias[c]
   void (*add_bias)(const Tensor& bias, Tensor x);
   // dbias[c] += sum_r dy[r, c]

@@ -1,0 +1,65 @@
+// One decoder layer, pre-norm: h = x + attention(norm(x)); y = h + feed_forward(norm(h)).
+#pragma once
+
+#include "model/attention.h"
+#include "model/feed_forward.h"
+#include "model/norm.h"
+
+namespace headroom {
+
+struct BlockActivations {
+  NormStatistics attention_norm;
+  Tensor attention_input;  // [R, hidden] normed rows of all tensor ranks
+  AttentionActivations attention;
+  Tensor middle;  // [local rows, hidden] the residual stream between the two halves
+  NormStatistics mlp_norm;
+  Tensor mlp_input;  // [R, hidden]
+  FeedForwardActivations mlp;
+};
+
+// Shared by all layers: nothing in it survives from one layer to the next.
+struct BlockScratch {
+  AttentionScratch attention;
+  FeedForwardScratch mlp;
+  Tensor gathered;  // [R, hidden] the residual gradient of all ranks; only with several tensor ranks
+  Tensor dinput;    // [R, hidden]
+};
+
+// One pass' geometry and the tables it reads.
+struct PassContext {
+  AttentionShape shape;  // this rank's heads
+  RowShards shards;
+  const RotaryTable& rotary;
+};
+
+class Block {
+ public:
+  Block(ParameterStore& store, const ModelConfig& config, std::int64_t layer, int tensor_rank, int tensor_size);
+
+  AttentionShape local_shape(std::int64_t batch, std::int64_t seq) const { return attention_.local_shape(batch, seq); }
+  BlockActivations plan(Arena& arena, const AttentionShape& shape, const RowShards& shards, DType dtype) const;
+  BlockScratch plan_scratch(Arena& arena, const AttentionShape& shape, const RowShards& shards, DType dtype) const;
+
+  // x, y [local rows, hidden]; tap may be null.
+  void forward(const Tensor& x, const PassContext& pass, const BlockActivations& saved, const BlockScratch& scratch,
+               ActivationTap* tap, Tensor y) const;
+  // dx holds d loss / d y and becomes d loss / d x.
+  void backward(const Tensor& x, const PassContext& pass, const BlockActivations& saved, const BlockScratch& scratch,
+                Tensor dx) const;
+
+  // Higher stages finish their backward first.
+  static int stage_of(std::int64_t layer) { return static_cast<int>(layer) + 1; }
+
+  const Norm& attention_norm() const { return attention_norm_; }
+  const Norm& mlp_norm() const { return mlp_norm_; }
+
+ private:
+  std::int64_t layer_;
+  std::int64_t hidden_;
+  Norm attention_norm_;
+  Attention attention_;
+  Norm mlp_norm_;
+  FeedForward mlp_;
+};
+
+}  // namespace headroom

@@ -1,0 +1,63 @@
+// The end of the model: final norm, language-model head and cross-entropy over a vocabulary cut over the tensor
+// ranks. Logits exist for a few rows at a time only; their gradient is made while they are there.
+#pragma once
+
+#include <optional>
+#include <span>
+
+#include "model/norm.h"
+#include "model/row_shards.h"
+#include "model/tap.h"
+
+namespace headroom {
+
+// A sum of negative log-likelihoods (nats) and how many tokens it is over.
+struct LossSum {
+  double nll = 0.0;
+  std::int64_t tokens = 0;
+
+  LossSum& operator+=(const LossSum& other) {
+    nll += other.nll;
+    tokens += other.tokens;
+    return *this;
+  }
+  double mean() const { return tokens == 0 ? 0.0 : nll / static_cast<double>(tokens); }
+};
+
+struct ClassifierActivations {
+  NormStatistics norm;
+  Tensor input;    // [R, hidden] normed rows of all tensor ranks; becomes its own gradient
+  Tensor logits;   // [chunk, local vocabulary]
+  Tensor row_max;  // [chunk]
+  Tensor sums;     // [2, chunk]: sum of exponentials, target logit
+};
+
+class Classifier {
+ public:
+  // `tied_table`: the embedding's table when the head shares it.
+  Classifier(ParameterStore& store, const ModelConfig& config, std::size_t tied_table, Communicator& tensor);
+
+  ClassifierActivations plan(Arena& arena, std::int64_t rows, std::int64_t chunk, const RowShards& shards,
+                             DType dtype) const;
+
+  // x [local rows, hidden]; targets of all rows (-1: not counted). With `gradient_scale`, also the backward of
+  // gradient_scale * nll: dx [local rows, hidden] is written and the parameters' gradients grow.
+  LossSum forward(const Tensor& x, std::span<const std::int32_t> targets, const RowShards& shards,
+                  const ClassifierActivations& saved, ActivationTap* tap, std::optional<double> gradient_scale,
+                  Tensor dx) const;
+
+  // The logits themselves, [rows, local vocabulary], for tests and tools.
+  void logits(const Tensor& x, const RowShards& shards, const ClassifierActivations& saved, Tensor out) const;
+
+ private:
+  LossSum chunk_loss(const ClassifierActivations& saved, const Tensor& logits,
+                     std::span<const std::int32_t> targets) const;
+
+  ParameterStore* store_;
+  Communicator* tensor_;
+  std::int64_t hidden_;
+  Norm norm_;
+  std::size_t head_;
+};
+
+}  // namespace headroom

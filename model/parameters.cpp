@@ -1,0 +1,185 @@
+#include "model/parameters.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/random.h"
+
+namespace headroom {
+namespace {
+
+constexpr std::int64_t kBucketAlignment = 16;  // elements: a cache line of f32
+
+std::int64_t round_up(std::int64_t value, std::int64_t step) {
+  return (value + step - 1) / step * step;
+}
+
+// Cuts [begin, end) into buckets of about `target` elements, each a multiple of `step`.
+void cut_buckets(std::int64_t begin, std::int64_t end, std::int64_t target, std::int64_t step,
+                 std::vector<Bucket>& buckets) {
+  const std::int64_t size = std::max(step, round_up(target, step));
+  for (std::int64_t offset = begin; offset < end; offset += size) {
+    buckets.push_back({offset, std::min(size, end - offset)});
+  }
+}
+
+// One shard's values: element (r, c) of the shard is logical element (r + row_shift, c + column_shift).
+template <class T>
+void fill_normal(const Parameter& parameter, std::uint64_t seed) {
+  const RandomStream stream(seed, parameter.name);
+  const std::int64_t columns = parameter.local.rank() == 2 ? parameter.local[1] : 1;
+  const std::int64_t logical_columns = parameter.local.rank() == 2 ? parameter.logical[1] : 1;
+  const bool by_columns = parameter.partition == Partition::columns;
+  const std::int64_t real_rows = by_columns ? parameter.local[0] : parameter.real;
+  const std::int64_t real_columns = by_columns ? parameter.real : columns;
+  const std::int64_t first_row = by_columns ? 0 : parameter.first;
+  const std::int64_t first_column = by_columns ? parameter.first : 0;
+  T* const out = parameter.value.data<T>();
+#pragma omp parallel for schedule(static)
+  for (std::int64_t row = 0; row < real_rows; ++row) {
+    const std::int64_t begin = (first_row + row) * logical_columns + first_column;
+    std::array<double, 2> pair{};
+    for (std::int64_t column = 0; column < real_columns; ++column) {
+      const auto index = static_cast<std::uint64_t>(begin + column);
+      if (column == 0 || index % 2 == 0) pair = stream.normal_pair(index / 2);
+      out[row * columns + column] = static_cast<T>(parameter.init_mean + parameter.init_std * pair[index % 2]);
+    }
+  }
+}
+
+template <class T>
+void fill_constant(const Parameter& parameter) {
+  HEADROOM_CHECK(parameter.partition == Partition::replicated || parameter.init_mean == 0.0,
+                 "{}: a constant on a padded shard", parameter.name);
+  const auto values = parameter.value.span<T>();
+  std::fill(values.begin(), values.end(), static_cast<T>(parameter.init_mean));
+}
+
+}  // namespace
+
+std::size_t ParameterStore::declare(Parameter parameter, int tensor_rank, int tensor_size) {
+  HEADROOM_CHECK(values_.data() == nullptr, "{} declared after finalize", parameter.name);
+  parameter.local = parameter.logical;
+  parameter.first = 0;
+  parameter.real = parameter.logical[0];
+  if (parameter.partition != Partition::replicated) {
+    const int axis = parameter.partition == Partition::rows ? 0 : 1;
+    const std::int64_t extent = parameter.logical[axis];
+    const std::int64_t shard = round_up(extent, tensor_size) / tensor_size;
+    parameter.first = std::min(extent, shard * tensor_rank);
+    parameter.real = std::min(shard, extent - parameter.first);
+    if (parameter.logical.rank() == 1) {
+      parameter.local = {shard};
+    } else {
+      parameter.local = axis == 0 ? Shape{shard, parameter.logical[1]} : Shape{parameter.logical[0], shard};
+    }
+  }
+  parameters_.push_back(std::move(parameter));
+  return parameters_.size() - 1;
+}
+
+void ParameterStore::finalize(DType dtype, Device device, int data_size, std::int64_t bucket_elements) {
+  dtype_ = dtype;
+  std::vector<std::size_t> order(parameters_.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    const bool replicated_a = parameters_[a].partition == Partition::replicated;
+    const bool replicated_b = parameters_[b].partition == Partition::replicated;
+    return replicated_a != replicated_b ? replicated_b : parameters_[a].stage > parameters_[b].stage;
+  });
+
+  const std::int64_t step = data_size * kBucketAlignment;
+  const auto first_replicated = std::find_if(order.begin(), order.end(), [&](std::size_t index) {
+    return parameters_[index].partition == Partition::replicated;
+  });
+  const auto place = [&](auto begin, auto end) {
+    for (auto index = begin; index != end; ++index) {
+      parameters_[*index].offset = total_;
+      total_ += parameters_[*index].elements();
+    }
+    total_ = round_up(total_, step);
+  };
+  place(order.begin(), first_replicated);
+  replicated_begin_ = total_;
+  place(first_replicated, order.end());
+  cut_buckets(0, replicated_begin_, bucket_elements, step, buckets_);
+  cut_buckets(replicated_begin_, total_, bucket_elements, step, buckets_);
+
+  const std::size_t bytes = static_cast<std::size_t>(total_) * size_of(dtype);
+  values_ = Buffer(bytes, device, "parameters");
+  gradients_ = Buffer(bytes, device, "gradients");
+  for (Parameter& parameter : parameters_) {
+    parameter.value = values().flat_range(parameter.offset, parameter.elements()).reshaped(parameter.local);
+    parameter.gradient = gradients().flat_range(parameter.offset, parameter.elements()).reshaped(parameter.local);
+  }
+}
+
+const Parameter& ParameterStore::find(const std::string& name) const {
+  const auto found = std::find_if(parameters_.begin(), parameters_.end(),
+                                  [&](const Parameter& parameter) { return parameter.name == name; });
+  HEADROOM_CHECK(found != parameters_.end(), "no parameter named {}", name);
+  return *found;
+}
+
+Tensor ParameterStore::values() const {
+  return values_.tensor({total_}, dtype_);
+}
+
+Tensor ParameterStore::gradients() const {
+  return gradients_.tensor({total_}, dtype_);
+}
+
+Tensor ParameterStore::replicated_gradients() const {
+  return gradients().flat_range(replicated_begin_, total_ - replicated_begin_);
+}
+
+Tensor ParameterStore::stacked(const Buffer& block, std::size_t first, std::size_t count) const {
+  const Parameter& head = parameters_[first];
+  std::int64_t rows = 0;
+  for (std::size_t index = first; index < first + count; ++index) {
+    const Parameter& parameter = parameters_[index];
+    HEADROOM_CHECK(parameter.offset == head.offset + rows * head.value.elements() / head.local[0],
+                   "{} does not follow {} in memory", parameter.name, head.name);
+    rows += parameter.local[0];
+  }
+  const std::int64_t width = head.local.rank() == 2 ? head.local[1] : 1;
+  const Tensor range = block.tensor({total_}, dtype_).flat_range(head.offset, rows * width);
+  return head.local.rank() == 2 ? range.reshaped({rows, width}) : range;
+}
+
+Tensor ParameterStore::stacked_values(std::size_t first, std::size_t count) const {
+  return stacked(values_, first, count);
+}
+
+Tensor ParameterStore::stacked_gradients(std::size_t first, std::size_t count) const {
+  return stacked(gradients_, first, count);
+}
+
+std::int64_t ParameterStore::ready_end(int stage) const {
+  std::int64_t end = 0;
+  for (const Parameter& parameter : parameters_) {
+    if (parameter.partition != Partition::replicated && parameter.stage >= stage) {
+      end = std::max(end, parameter.offset + parameter.elements());
+    }
+  }
+  return end;
+}
+
+void ParameterStore::initialize(std::uint64_t seed) {
+  for (const Parameter& parameter : parameters_) {
+    const bool constant = parameter.init_std == 0.0;
+    if (dtype_ == DType::f64) {
+      constant ? fill_constant<double>(parameter) : fill_normal<double>(parameter, seed);
+    } else {
+      constant ? fill_constant<float>(parameter) : fill_normal<float>(parameter, seed);
+    }
+  }
+}
+
+std::int64_t ParameterStore::logical_elements() const {
+  return std::accumulate(
+      parameters_.begin(), parameters_.end(), std::int64_t{0},
+      [](std::int64_t sum, const Parameter& parameter) { return sum + parameter.logical.elements(); });
+}
+
+}  // namespace headroom
