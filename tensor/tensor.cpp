@@ -1,7 +1,5 @@
 #include "tensor/tensor.h"
 
-#include <fmt/ranges.h>
-
 namespace headroom {
 
 Shape::Shape(std::initializer_list<std::int64_t> extents) : rank_(static_cast<int>(extents.size())) {
@@ -20,7 +18,12 @@ std::int64_t Shape::elements() const {
 }
 
 std::string Shape::text() const {
-  return fmt::format("[{}]", fmt::join(extents_.begin(), extents_.begin() + rank_, ", "));
+  std::string text = "[";
+  for (int axis = 0; axis < rank_; ++axis) {
+    if (axis > 0) text += ", ";
+    text += std::to_string((*this)[axis]);
+  }
+  return text + "]";
 }
 
 Tensor Tensor::reshaped(Shape shape) const {
