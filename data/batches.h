@@ -22,7 +22,7 @@ struct Batch {
 // permutation_epoch(i) * seq_len.
 class SampleOrder {
  public:
-  // Throws ExitCode::bad_data when the file has less than one window.
+  // Throws ExitCode::bad_data when the file has less than one window. seq_len > 0.
   SampleOrder(const TokenFile& tokens, std::int64_t seq_len, std::uint64_t seed);
 
   std::uint64_t samples_per_epoch() const { return samples_; }
@@ -46,19 +46,20 @@ std::uint32_t batch_crc(const Batch& batch, std::uint32_t crc = 0);
 std::uint32_t combine_crc(std::uint32_t first, std::uint32_t second, std::uint64_t second_ids);
 
 // The held-out split cut into consecutive windows of seq_len + 1 tokens (stride seq_len), at most `limit` of them
-// (0: all), evenly spread over the file. The last may be short (targets -1).
+// (0: all), evenly spread over the file: every token but the first is a target once. The last window may be short (id 0,
+// target -1). Keeps a reference to `tokens`.
 class HeldOut {
  public:
   HeldOut(const TokenFile& tokens, std::int64_t seq_len, std::uint64_t limit);
   std::uint64_t windows() const { return windows_; }
-  // Windows [first, first + count); those past the end are filled with targets -1.
+  // Windows [first, first + count); those past the end are filled with id 0 and target -1.
   Batch read(std::uint64_t first, std::int64_t count, std::int64_t vocab_size) const;
 
  private:
   const TokenFile& tokens_;
   std::int64_t seq_len_;
   std::uint64_t windows_;
-  std::uint64_t stride_;  // in windows
+  std::uint64_t available_;  // windows in the whole file
 };
 
 }  // namespace headroom

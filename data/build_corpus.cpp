@@ -1,0 +1,240 @@
+#include "data/build_corpus.h"
+
+#include <sentencepiece_processor.h>
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "base/error.h"
+#include "data/corpus.h"
+#include "data/corpus_directory.h"
+#include "data/file_io.h"
+#include "data/ordered_workers.h"
+#include "data/token_writer.h"
+
+namespace headroom {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What one thread encodes at a time: enough that handing it over costs nothing.
+constexpr std::size_t kJobBytes = std::size_t{1} << 18;
+// Jobs in flight for a thread: enough that none waits for the writer.
+constexpr std::size_t kJobsPerThread = 4;
+
+struct EncodeJob {
+  struct Item {
+    DocumentPart part;
+    Split split;
+    bool begins;  // the first part of its document in this split: BOS goes before it
+  };
+  std::vector<Item> items;
+  std::vector<std::vector<std::int32_t>> ids;  // of each item, filled by a worker
+  std::size_t bytes = 0;
+};
+
+// A part may itself be cut at line breaks for encoding: SentencePiece's work grows faster than the length of what it is given.
+std::vector<std::int32_t> encode_part(const Tokenizer& tokenizer, const DocumentPart& part, bool begins) {
+  return begins ? tokenizer.encode(part.text) : tokenizer.encode_continuation(part.text);
+}
+
+class Builder {
+ public:
+  Builder(const BuildOptions& options, const BuildProgress& progress)
+      : options_(options), progress_(progress), texts_(text_files(options.texts)) {
+    if (options.threads < 1) throw Error(ExitCode::usage, fmt::format("{} threads cannot encode", options.threads));
+    for (const fs::path& text : texts_) {
+      std::error_code error;
+      const std::uintmax_t bytes = fs::file_size(text, error);
+      if (!error) total_bytes_ += bytes;  // a file whose size cannot be told fails when it is read
+    }
+  }
+
+  BuildResult run() {
+    CorpusDirectory directory(options_.output, options_.overwrite, texts_);
+    const fs::path model = directory.partial() / "tokenizer.model";
+    DocumentFormat format;
+    format.separator = options_.separator;
+    const SplitPlan plan(texts_, format, options_.split, directory.partial() / "documents.records",
+                         stage_progress("reading"));
+    result_.files = plan.survey().files;
+    warn_about_text();
+    if (options_.tokenizer_model.empty()) {
+      TokenizerTraining training = options_.tokenizer;
+      training.format = format;
+      train_tokenizer(texts_, training, model, stage_progress("training tokenizer"));
+    } else {
+      write_file(model, read_file(options_.tokenizer_model));
+    }
+    const Tokenizer tokenizer = Tokenizer::load(model);
+    result_.vocab_size = tokenizer.vocab_size();
+    result_.tokenizer_fingerprint = tokenizer.fingerprint();
+    if (options_.tokenizer_model.empty() && tokenizer.vocab_size() < options_.tokenizer.vocab_size) {
+      result_.warnings.push_back(fmt::format("the text gives only {} pieces, not the {} asked for",
+                                             tokenizer.vocab_size(), options_.tokenizer.vocab_size));
+    }
+    encode(plan, tokenizer, directory.partial());
+    describe(directory.partial());
+    directory.publish();
+    return std::move(result_);
+  }
+
+ private:
+  std::function<void(std::uint64_t)> stage_progress(const std::string& stage) const {
+    if (!progress_) return {};
+    return [this, stage](std::uint64_t done) { progress_(stage, std::min(done, total_bytes_), total_bytes_); };
+  }
+
+  void warn_about_text() {
+    for (const TextFile& file : result_.files) {
+      if (file.invalid_utf8 > 0) {
+        result_.warnings.push_back(
+            fmt::format("{}: {} invalid UTF-8 sequence{} replaced by U+FFFD, the first at byte {} (line {})",
+                        file.path.string(), file.invalid_utf8, file.invalid_utf8 == 1 ? "" : "s",
+                        file.first_invalid_byte, file.first_invalid_line));
+      }
+      if (file.documents == 0) result_.warnings.push_back(fmt::format("{}: no text in it", file.path.string()));
+    }
+  }
+
+  void encode(const SplitPlan& plan, const Tokenizer& tokenizer, const fs::path& directory) {
+    const std::int32_t bos = tokenizer.bos();
+    TokenWriter train(directory / "train.tokens", tokenizer.vocab_size(), tokenizer.fingerprint());
+    TokenWriter valid(directory / "valid.tokens", tokenizer.vocab_size(), tokenizer.fingerprint());
+    const auto progress = stage_progress("encoding");
+    DocumentReader reader(texts_, plan.format());
+    SplitPlan::Walk walk(plan);
+    OrderedWorkers<EncodeJob, EncodeJob> workers(options_.threads, [&](EncodeJob& job) {
+      for (const EncodeJob::Item& item : job.items) job.ids.push_back(encode_part(tokenizer, item.part, item.begins));
+      return std::move(job);
+    });
+    const auto write_oldest = [&] {
+      const EncodeJob job = workers.take();
+      for (std::size_t i = 0; i < job.items.size(); ++i) {
+        const EncodeJob::Item& item = job.items[i];
+        TokenWriter& writer = item.split == Split::train ? train : valid;
+        BuildResult::Part& count = item.split == Split::train ? result_.train : result_.valid;
+        if (item.begins) {
+          writer.begin_document();
+          writer.write({&bos, 1});
+        }
+        writer.write(job.ids[i]);
+        count.text_bytes += item.part.text.size();
+      }
+      if (progress) progress(reader.bytes_read());
+    };
+
+    EncodeJob job;
+    Split previous = Split::dropped;
+    const auto give_job = [&] {
+      while (workers.pending() >= kJobsPerThread * static_cast<std::size_t>(options_.threads)) write_oldest();
+      workers.give(std::exchange(job, EncodeJob{}));
+    };
+    for (DocumentPart part; reader.next(part);) {
+      const Split split = walk.place(part);
+      const bool begins = part.first || split != previous;
+      previous = split;
+      if (split == Split::dropped) continue;
+      job.bytes += part.text.size();
+      job.items.push_back({std::move(part), split, begins});
+      if (job.bytes >= kJobBytes) give_job();
+    }
+    if (!job.items.empty()) give_job();
+    while (workers.pending() > 0) write_oldest();
+
+    check_unchanged(reader.files());
+    finish(train, result_.train, "to train on");
+    finish(valid, result_.valid, "to hold out");
+    result_.duplicates = walk.duplicates();
+  }
+
+  void check_unchanged(const std::vector<TextFile>& files) const {
+    for (std::size_t i = 0; i < files.size(); ++i) {
+      if (files[i].hash != result_.files[i].hash) {
+        throw Error(ExitCode::bad_data, fmt::format("{} has changed while it was read", files[i].path.string()),
+                    "Start again when nothing writes to it.");
+      }
+    }
+  }
+
+  static void finish(TokenWriter& writer, BuildResult::Part& count, const char* purpose) {
+    count.documents = writer.documents();
+    count.tokens = writer.tokens();
+    if (count.tokens == 0) {
+      throw Error(ExitCode::bad_data, fmt::format("the text is too small: nothing is left {}", purpose),
+                  "Give more documents, or a text of several lines.");
+    }
+    writer.finish();
+  }
+
+  // corpus.json: what the corpus holds and how it came about.
+  void describe(const fs::path& directory) const {
+    using nlohmann::ordered_json;
+    const auto split = [&](const char* name, const BuildResult::Part& part) {
+      const TokenFile tokens = TokenFile::open(directory / name);
+      return ordered_json{{"file", name},
+                          {"documents", part.documents},
+                          {"tokens", part.tokens},
+                          {"text_bytes", part.text_bytes},
+                          {"fingerprint", fmt::format("{:016x}", tokens.fingerprint())}};
+    };
+    ordered_json sources = ordered_json::array();
+    for (const TextFile& file : result_.files) {
+      sources.push_back({{"file", file.path.string()},
+                         {"bytes", file.bytes},
+                         {"xxh64", file.hash},
+                         {"documents", file.documents},
+                         {"invalid_utf8", file.invalid_utf8}});
+    }
+    ordered_json tokenizer = {{"file", "tokenizer.model"},
+                              {"fingerprint", result_.tokenizer_fingerprint},
+                              {"vocab_size", result_.vocab_size}};
+    if (options_.tokenizer_model.empty()) {
+      tokenizer["trained"] = {{"vocab_size", options_.tokenizer.vocab_size},
+                              {"sample_bytes", options_.tokenizer.sample_bytes}};
+    } else {
+      tokenizer["copied_from"] = options_.tokenizer_model.string();
+    }
+    const ordered_json json = {{"format", "headroom-corpus"},
+                               {"version", 1},
+                               {"created", now()},
+                               {"tokenizer", tokenizer},
+                               {"train", split("train.tokens", result_.train)},
+                               {"valid", split("valid.tokens", result_.valid)},
+                               {"options",
+                                {{"separator", options_.separator},
+                                 {"held_out", options_.split.held_out},
+                                 {"drop_duplicates", options_.split.drop_duplicates}}},
+                               {"duplicates_dropped", result_.duplicates},
+                               {"sources", sources}};
+    // A file name need not be UTF-8; JSON must be.
+    write_file(directory / "corpus.json", json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+  }
+
+  static std::string now() {
+    const std::time_t seconds = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+    std::tm utc = {};
+    gmtime_r(&seconds, &utc);
+    char text[32];
+    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    return text;
+  }
+
+  const BuildOptions& options_;
+  const BuildProgress& progress_;
+  std::vector<fs::path> texts_;
+  std::uint64_t total_bytes_ = 0;
+  BuildResult result_;
+};
+
+}  // namespace
+
+BuildResult build_corpus(const BuildOptions& options, const BuildProgress& progress) {
+  return Builder(options, progress).run();
+}
+
+}  // namespace headroom
