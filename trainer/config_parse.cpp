@@ -87,10 +87,14 @@ std::string type_hint(const ConfigKey& key, const toml::node& node) {
       return fmt::format("Write {:.0f}: with a point or an exponent TOML reads a floating-point number.", number);
     }
   }
-  if (node.is_string()) {
+  if (node.is_string()) {  // a right value in quotes
     const std::string& text = node.as_string()->get();
-    if (key.kind == ConfigKind::boolean || key.kind == ConfigKind::integer || key.kind == ConfigKind::real) {
-      return fmt::format("Write {} without quotes.", text.empty() ? "the value" : text);
+    try {
+      const toml::table unquoted = toml::parse("value = " + text);
+      const toml::node* value = unquoted.get("value");
+      if (unquoted.size() == 1 && value_of(key, *value)) return fmt::format("Write {} without quotes.", text);
+    } catch (const toml::parse_error&) {
+      return {};  // no such thing: the message says all there is to say
     }
   }
   return {};
