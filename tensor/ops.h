@@ -189,8 +189,8 @@ namespace detail {
 // The first tensor among the arguments decides the device.
 template <class First, class... Rest>
 Device device_of(const First& first, const Rest&... rest) {
-  if constexpr (std::is_same_v<First, Tensor>) {
-    return first.device();
+  if constexpr (std::is_convertible_v<const First&, const Tensor&>) {
+    return static_cast<const Tensor&>(first).device();
   } else {
     return device_of(rest...);
   }

@@ -37,6 +37,8 @@ inline float fast_exp(float x) {
 }
 
 // In f64, which exists for checking, exactness goes before speed.
-inline double fast_exp(double x) { return std::exp(x); }
+inline double fast_exp(double x) {
+  return std::exp(x);
+}
 
 }  // namespace headroom::cpu

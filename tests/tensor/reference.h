@@ -79,7 +79,9 @@ class HostTensor {
 };
 
 // The relative error an op may have against f64 loops: a few rounding errors of its dtype, for sums of thousands.
-inline double tolerance(DType dtype) { return dtype == DType::f64 ? 1e-11 : 2e-5; }
+inline double tolerance(DType dtype) {
+  return dtype == DType::f64 ? 1e-11 : 2e-5;
+}
 
 // Every |actual - expected| <= relative * (|expected| + rms(expected)); never true of nothing.
 inline void expect_close(const HostTensor& actual, const std::vector<double>& expected, double relative,
@@ -124,8 +126,7 @@ inline void expect_gradient(const std::function<double()>& loss, HostTensor& x, 
     const double below = loss();
     x.set(i, saved);
     const double expected = (above - below) / (2.0 * step);
-    ASSERT_NEAR(gradient.at(i), expected, relative * (largest + std::abs(expected)) + 1e-9)
-        << what << "[" << i << "]";
+    ASSERT_NEAR(gradient.at(i), expected, relative * (largest + std::abs(expected)) + 1e-9) << what << "[" << i << "]";
   }
 }
 
@@ -142,8 +143,8 @@ class OverDtypes : public ::testing::TestWithParam<DType> {
   }
 };
 
-#define HEADROOM_OVER_DTYPES(suite)                                                                   \
-  INSTANTIATE_TEST_SUITE_P(EveryDtype, suite, ::testing::Values(DType::f32, DType::f64),              \
-                           [](const ::testing::TestParamInfo<DType>& info) { return std::string(name_of(info.param)); })
+#define HEADROOM_OVER_DTYPES(suite)                                                                              \
+  INSTANTIATE_TEST_SUITE_P(EveryDtype, suite, ::testing::Values(::headroom::DType::f32, ::headroom::DType::f64), \
+                           [](const auto& tested) { return std::string(::headroom::name_of(tested.param)); })
 
 }  // namespace headroom::reference

@@ -1,0 +1,141 @@
+// Causal attention, its backward and its probabilities against the definition and against finite differences.
+#include <limits>
+#include <tuple>
+
+#include "tests/tensor/attention_reference.h"
+
+namespace headroom {
+namespace {
+
+using reference::expect_close;
+using reference::expect_gradient;
+using reference::HostTensor;
+using reference::tolerance;
+
+Shape qkv_shape(const AttentionShape& shape) {
+  return {shape.rows(), shape.qkv_width()};
+}
+Shape out_shape(const AttentionShape& shape) {
+  return {shape.rows(), shape.query_width()};
+}
+Shape lse_shape(const AttentionShape& shape) {
+  return {shape.batch, shape.n_heads, shape.seq};
+}
+
+class Attention : public ::testing::TestWithParam<std::tuple<DType, AttentionShape>> {
+ protected:
+  DType dtype() const { return std::get<0>(GetParam()); }
+  AttentionShape shape() const { return std::get<1>(GetParam()); }
+};
+
+TEST_P(Attention, ForwardIsTheSoftmaxOfCausalScores) {
+  const auto qkv = HostTensor::random(qkv_shape(shape()), dtype(), "qkv");
+  const HostTensor out(out_shape(shape()), dtype());
+  const HostTensor lse(lse_shape(shape()), dtype());
+  ops::attention(qkv, shape(), out, lse);
+  const auto expected = reference::attention(qkv.values(), shape());
+  expect_close(out, expected.out, tolerance(dtype()), "out");
+  expect_close(lse, expected.lse, tolerance(dtype()), "lse");
+}
+
+TEST_P(Attention, BackwardIsTheChainRuleAndOverwrites) {
+  const auto qkv = HostTensor::random(qkv_shape(shape()), dtype(), "qkv");
+  const auto dout = HostTensor::random(out_shape(shape()), dtype(), "dout");
+  const HostTensor out(out_shape(shape()), dtype());
+  const HostTensor lse(lse_shape(shape()), dtype());
+  const auto dqkv = HostTensor::filled(qkv_shape(shape()), dtype(), std::numeric_limits<double>::quiet_NaN());
+  ops::attention(qkv, shape(), out, lse);
+  ops::attention_backward(dout, qkv, out, lse, shape(), dqkv);
+  const auto expected = reference::attention_backward(dout.values(), qkv.values(), shape());
+  expect_close(dqkv, expected.dqkv, tolerance(dtype()), "dqkv");
+}
+
+TEST_P(Attention, ProbabilitiesOfOneHead) {
+  const auto qkv = HostTensor::random(qkv_shape(shape()), dtype(), "qkv");
+  const HostTensor out(out_shape(shape()), dtype());
+  const HostTensor lse(lse_shape(shape()), dtype());
+  ops::attention(qkv, shape(), out, lse);
+  const std::int64_t sequence = shape().batch - 1;
+  const std::int64_t head = shape().n_heads - 1;
+  const HostTensor probs({shape().seq, shape().seq}, dtype());
+  ops::attention_probabilities(qkv, lse, shape(), sequence, head, probs);
+
+  const auto all = reference::attention(qkv.values(), shape()).probs;
+  std::vector<double> expected;
+  for (std::int64_t t = 0; t < shape().seq; ++t) {
+    for (std::int64_t j = 0; j < shape().seq; ++j) {
+      const std::int64_t line = (sequence * shape().n_heads + head) * shape().seq + t;
+      expected.push_back(all[static_cast<std::size_t>(line * (shape().seq + 1) + j)]);
+    }
+  }
+  expect_close(probs, expected, tolerance(dtype()), "probs");
+}
+
+INSTANTIATE_TEST_SUITE_P(EveryShape, Attention,
+                         ::testing::Combine(::testing::Values(DType::f32, DType::f64),
+                                            ::testing::ValuesIn(reference::kAttentionShapes)));
+
+TEST(AttentionGradient, MatchesFiniteDifferences) {
+  for (const AttentionShape& shape : {AttentionShape{2, 5, 2, 1, 3}, AttentionShape{1, 19, 3, 3, 4}}) {
+    auto qkv = HostTensor::random(qkv_shape(shape), DType::f64, "qkv");
+    const auto dout = HostTensor::random(out_shape(shape), DType::f64, "dout");
+    const HostTensor out(out_shape(shape), DType::f64);
+    const HostTensor lse(lse_shape(shape), DType::f64);
+    const HostTensor dqkv(qkv_shape(shape), DType::f64);
+    const auto loss = [&] {
+      ops::attention(qkv, shape, out, lse);
+      return reference::dot(dout, out);
+    };
+    loss();
+    ops::attention_backward(dout, qkv, out, lse, shape, dqkv);
+    expect_gradient(loss, qkv, dqkv, "dqkv");
+  }
+}
+
+// Scores of a thousand overflow e^s in either format; the softmax must not. Rounding a score of that size costs 1e-4
+// in f32, and the exponential turns it into as much of a relative error.
+TEST(AttentionRange, SurvivesLargeScores) {
+  const AttentionShape shape{1, 33, 2, 2, 8};
+  for (const auto& [dtype, relative] : {std::pair{DType::f32, 2e-3}, std::pair{DType::f64, 1e-10}}) {
+    const auto qkv = HostTensor::random(qkv_shape(shape), dtype, "qkv", 30.0);
+    const auto dout = HostTensor::random(out_shape(shape), dtype, "dout");
+    const HostTensor out(out_shape(shape), dtype);
+    const HostTensor lse(lse_shape(shape), dtype);
+    const HostTensor dqkv(qkv_shape(shape), dtype);
+    ops::attention(qkv, shape, out, lse);
+    ops::attention_backward(dout, qkv, out, lse, shape, dqkv);
+    const auto expected = reference::attention(qkv.values(), shape);
+    EXPECT_GT(*std::max_element(expected.lse.begin(), expected.lse.end()), 1000.0);
+    expect_close(out, expected.out, relative, "out");
+    expect_close(lse, expected.lse, relative, "lse");
+    const auto gradients = reference::attention_backward(dout.values(), qkv.values(), shape);
+    expect_close(dqkv, gradients.dqkv, relative, "dqkv");
+  }
+}
+
+TEST(AttentionDeterminism, SameInputsSameBits) {
+  const AttentionShape shape{3, 97, 4, 2, 16};
+  const auto qkv = HostTensor::random(qkv_shape(shape), DType::f32, "qkv");
+  const auto dout = HostTensor::random(out_shape(shape), DType::f32, "dout");
+  std::vector<double> first;
+  for (int round = 0; round < 3; ++round) {
+    const HostTensor out(out_shape(shape), DType::f32);
+    const HostTensor lse(lse_shape(shape), DType::f32);
+    const HostTensor dqkv(qkv_shape(shape), DType::f32);
+    ops::attention(qkv, shape, out, lse);
+    ops::attention_backward(dout, qkv, out, lse, shape, dqkv);
+    if (round == 0) first = dqkv.values();
+    EXPECT_EQ(dqkv.values(), first);
+  }
+}
+
+TEST(AttentionShapes, RefusesHeadsThatDoNotDivide) {
+  const AttentionShape shape{1, 4, 3, 2, 4};
+  const HostTensor qkv(qkv_shape(shape), DType::f32);
+  EXPECT_THROW(
+      ops::attention(qkv, shape, HostTensor(out_shape(shape), DType::f32), HostTensor(lse_shape(shape), DType::f32)),
+      Error);
+}
+
+}  // namespace
+}  // namespace headroom
