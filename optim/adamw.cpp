@@ -3,6 +3,8 @@
 #include <cmath>
 #include <memory>
 
+#include "tensor/ops.h"
+
 namespace headroom {
 
 AdamW::AdamW(ParameterStore& store, const OptimizerShard& shard, const Mesh& mesh, const OptimConfig& config)

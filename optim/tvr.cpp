@@ -4,6 +4,8 @@
 #include <cmath>
 #include <set>
 
+#include "tensor/ops.h"
+
 namespace headroom {
 namespace {
 

@@ -18,12 +18,11 @@ std::int64_t Shape::elements() const {
 }
 
 std::string Shape::text() const {
-  std::string text = "[";
+  std::string extents;
   for (int axis = 0; axis < rank_; ++axis) {
-    if (axis > 0) text += ", ";
-    text += std::to_string((*this)[axis]);
+    extents += fmt::format("{}{}", axis == 0 ? "" : ", ", (*this)[axis]);
   }
-  return text + "]";
+  return fmt::format("[{}]", extents);
 }
 
 Tensor Tensor::reshaped(Shape shape) const {

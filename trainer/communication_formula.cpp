@@ -1,0 +1,58 @@
+#include "trainer/communication_formula.h"
+
+namespace headroom {
+namespace {
+
+struct ParameterCounts {
+  double split = 0.0;       // cut over the tensor ranks
+  double replicated = 0.0;  // held by each of them
+};
+
+ParameterCounts count_parameters(const ModelConfig& model) {
+  const auto real = [](std::int64_t value) { return static_cast<double>(value); };
+  const double hidden = real(model.hidden_size);
+  const double layers = real(model.n_layers);
+  const double inner = (model.gated() ? 2.0 : 1.0) * real(model.ffn_size);
+  const double projections = real(model.query_width() + 2 * model.kv_width());
+  const double norm =
+      (model.norm == NormKind::dyt ? 1.0 : 0.0) + hidden * (model.norm_bias && model.norm != NormKind::rms ? 2.0 : 1.0);
+  const double bias_slots = model.attention.kv_bias == KvBiasKind::kv  ? 2.0
+                            : model.attention.kv_bias == KvBiasKind::k ? 1.0
+                                                                       : 0.0;
+  ParameterCounts counts;
+  counts.split = layers * (hidden * (projections + real(model.query_width()) + inner + real(model.ffn_size)) +
+                           (model.bias ? projections + inner : 0.0) + bias_slots * real(model.kv_width())) +
+                 real(model.vocab_size) * hidden * (model.tied_head ? 1.0 : 2.0);
+  counts.replicated = (2.0 * layers + 1.0) * norm + (model.bias ? layers * 2.0 * hidden : 0.0) +
+                      (model.qk_norm ? layers * 2.0 * real(model.head_dim) : 0.0) +
+                      (model.embedding_scale ? 1.0 : 0.0) +
+                      (model.positions == PositionKind::learned ? real(model.seq_len) * hidden : 0.0);
+  return counts;
+}
+
+}  // namespace
+
+CommunicationFormula communication_formula(const RunConfig& config, const Layout& layout) {
+  const ModelConfig& model = config.model;
+  const ParameterCounts parameters = count_parameters(model);
+  const auto bytes = static_cast<double>(size_of(config.train.dtype));
+  const double data = layout.data;
+  const double tensor = layout.tensor;
+  const double local = parameters.split / tensor + parameters.replicated;
+
+  CommunicationFormula formula;
+  formula.data_bytes = 2.0 * (data - 1.0) / data * local * bytes;
+
+  const double rows = static_cast<double>(config.train.micro_batch * model.seq_len);
+  const double micro_batches =
+      static_cast<double>(config.train.global_batch) / data / static_cast<double>(config.train.micro_batch);
+  const double layers = static_cast<double>(model.n_layers);
+  const double exchanges =
+      8.0 * layers + 4.0 + (config.train.recompute == Recompute::block ? 4.0 * (layers - 1.0) : 0.0);
+  const double per_micro_batch = rows * (exchanges * static_cast<double>(model.hidden_size) + 6.0);
+  formula.tensor_bytes =
+      (tensor - 1.0) / tensor * bytes * (micro_batches * per_micro_batch + 2.0 * parameters.replicated);
+  return formula;
+}
+
+}  // namespace headroom

@@ -1,0 +1,23 @@
+// How many bytes a rank should send in a training step, from the config alone; the benchmark and the metrics put
+// the communicators' own counts beside it.
+#pragma once
+
+#include "trainer/config.h"
+
+namespace headroom {
+
+struct CommunicationFormula {
+  double data_bytes = 0.0;
+  double tensor_bytes = 0.0;
+};
+
+// With P the parameters of a tensor rank, D data and T tensor ranks, R tokens and M micro-batches a rank, h the
+// hidden size, L layers, s bytes a number:
+//   data:   2 (D-1)/D P s                                  gradients reduce-scattered, parameters all-gathered
+//   tensor: M (T-1)/T R s ((8 L + 4) h + 6) + 2 (T-1)/T P_replicated s
+//           each half block gathers and reduce-scatters [R, h] forward and backward; embedding and head do once
+//           each way; a row's maximum, sum and target logit are all-reduced; with recomputation 4 (L-1) more.
+// `config` as resolved_for leaves it.
+CommunicationFormula communication_formula(const RunConfig& config, const Layout& layout);
+
+}  // namespace headroom
