@@ -1,0 +1,528 @@
+#include "base/hdf5.h"
+
+#include <fcntl.h>
+#include <hdf5.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <limits>
+#include <system_error>
+
+#include "base/error.h"
+#include "base/hdf5_driver.h"
+
+namespace headroom {
+namespace {
+
+static_assert(std::is_same_v<hid_t, std::int64_t>, "HDF5 1.10 or later");
+
+// An HDF5 object with the function that closes it.
+class Handle {
+ public:
+  Handle(hid_t id, herr_t (*close)(hid_t)) : id_(id), close_(close) {}
+  ~Handle() {
+    if (id_ >= 0) close_(id_);
+  }
+  Handle(Handle&& other) noexcept : id_(std::exchange(other.id_, -1)), close_(other.close_) {}
+  Handle& operator=(Handle&&) = delete;
+  hid_t get() const { return id_; }
+  bool valid() const { return id_ >= 0; }
+
+ private:
+  hid_t id_;
+  herr_t (*close_)(hid_t);
+};
+
+// HDF5 prints its error stack to stderr unless told not to; the stack goes into our exceptions instead.
+void silence_error_stack() {
+  thread_local const bool silenced = [] { return H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr) >= 0; }();
+  HEADROOM_CHECK(silenced, "HDF5 does not take an error handler");
+}
+
+// The stack from the outermost call inwards, one line; empties it.
+std::string error_stack() {
+  std::string text;
+  const auto append = [](unsigned /*depth*/, const H5E_error2_t* entry, void* out) -> herr_t {
+    auto& all = *static_cast<std::string*>(out);
+    if (entry->desc != nullptr && *entry->desc != '\0') all += (all.empty() ? "" : "; ") + std::string(entry->desc);
+    return 0;
+  };
+  H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, append, &text);
+  H5Eclear2(H5E_DEFAULT);
+  return text.empty() ? "no details" : text;
+}
+
+hid_t memory_type(H5Type type) {
+  switch (type) {
+    case H5Type::f32: return H5T_NATIVE_FLOAT;
+    case H5Type::f64: return H5T_NATIVE_DOUBLE;
+    case H5Type::i32: return H5T_NATIVE_INT32;
+    case H5Type::i64: return H5T_NATIVE_INT64;
+    case H5Type::u8: return H5T_NATIVE_UINT8;
+    case H5Type::text:
+    case H5Type::other: break;
+  }
+  HEADROOM_CHECK(false, "HDF5 numbers of type {}", name_of(type));
+  return -1;
+}
+
+Handle text_type() {
+  const hid_t id = H5Tcopy(H5T_C_S1);
+  H5Tset_size(id, H5T_VARIABLE);
+  H5Tset_cset(id, H5T_CSET_UTF8);
+  return {id, H5Tclose};
+}
+
+H5Type classify(hid_t id) {
+  const std::size_t size = H5Tget_size(id);
+  switch (H5Tget_class(id)) {
+    case H5T_FLOAT: return size == 4 ? H5Type::f32 : size == 8 ? H5Type::f64 : H5Type::other;
+    case H5T_INTEGER:
+      if (H5Tget_sign(id) == H5T_SGN_2) return size == 4 ? H5Type::i32 : size == 8 ? H5Type::i64 : H5Type::other;
+      return size == 1 ? H5Type::u8 : H5Type::other;
+    case H5T_STRING: return H5Tis_variable_str(id) > 0 ? H5Type::text : H5Type::other;
+    default: return H5Type::other;
+  }
+}
+
+std::vector<hsize_t> extents(const H5Dims& dims) { return {dims.begin(), dims.end()}; }
+
+Handle space_of(const H5Dims& dims) {
+  if (dims.empty()) return {H5Screate(H5S_SCALAR), H5Sclose};
+  const auto sizes = extents(dims);
+  return {H5Screate_simple(static_cast<int>(sizes.size()), sizes.data(), nullptr), H5Sclose};
+}
+
+H5Dims dims_of(hid_t space) {
+  const int rank = H5Sget_simple_extent_ndims(space);
+  std::vector<hsize_t> sizes(static_cast<std::size_t>(std::max(rank, 0)));
+  if (rank > 0) H5Sget_simple_extent_dims(space, sizes.data(), nullptr);
+  return {sizes.begin(), sizes.end()};
+}
+
+std::string text_of(const H5Dims& dims) { return fmt::format("[{}]", fmt::join(dims, ", ")); }
+
+// HDF5's strings end at a NUL byte: the picture of one stands for it.
+std::string without_nul(const std::string& text) {
+  std::string out;
+  for (const char letter : text) out += letter == '\0' ? std::string("\u2400") : std::string(1, letter);
+  return out;
+}
+
+std::string error_text(int error_number) { return std::generic_category().message(error_number); }
+
+}  // namespace
+
+std::string_view name_of(H5Type type) {
+  switch (type) {
+    case H5Type::f32: return "float32";
+    case H5Type::f64: return "float64";
+    case H5Type::i32: return "int32";
+    case H5Type::i64: return "int64";
+    case H5Type::u8: return "uint8";
+    case H5Type::text: return "string";
+    case H5Type::other: break;
+  }
+  return "another type";
+}
+
+struct H5File::State {
+  std::filesystem::path path;     // the name the file has or will have
+  std::filesystem::path working;  // where the bytes are
+  hid_t file = -1;
+  bool writing = false;
+  WriteFailure failure;
+
+  // After a write failed there is nothing to save: whatever the file holds is thrown away.
+  void discard() {
+    if (file >= 0) H5Fclose(file);
+    file = -1;
+    H5Eclear2(H5E_DEFAULT);
+    std::error_code ignored;
+    if (writing) std::filesystem::remove(working, ignored);
+  }
+
+  ~State() { discard(); }
+
+  [[noreturn]] void fail(const std::string& operation, const std::string& object) const {
+    const std::string place = object.empty() ? "" : fmt::format(" `{}`", object);
+    if (writing && failure.error_number != 0) {
+      throw Error(ExitCode::disk_full,
+                  fmt::format("{}: cannot {}{}: {} failed: {}", working.string(), operation, place, failure.operation,
+                              error_text(failure.error_number)),
+                  "Free space in that directory (or fix its permissions) and run again; no finished file was touched.");
+    }
+    throw Error(writing ? ExitCode::internal : ExitCode::bad_checkpoint,
+                fmt::format("{}: cannot {}{}: HDF5 says: {}", path.string(), operation, place, error_stack()),
+                writing ? "" : "The file is damaged or not what was expected: use another copy, or make it again.");
+  }
+
+  // What every writing call ends with.
+  void written(bool succeeded, const std::string& operation, const std::string& object) const {
+    if (!succeeded || failure.error_number != 0) fail(operation, object);
+  }
+
+  void expect_writing() const {
+    HEADROOM_CHECK(writing && file >= 0, "{} is not open for writing", path.string());
+    silence_error_stack();
+  }
+
+  void expect_open() const {
+    HEADROOM_CHECK(file >= 0, "{} is closed", path.string());
+    silence_error_stack();
+  }
+
+  Handle dataset(const std::string& name) const {
+    expect_open();
+    Handle handle(H5Dopen2(file, name.c_str(), H5P_DEFAULT), H5Dclose);
+    if (!handle.valid()) fail("find the dataset", name);
+    return handle;
+  }
+
+  Handle typed_dataset(const std::string& name, H5Type wanted) const {
+    Handle handle = dataset(name);
+    const Handle type(H5Dget_type(handle.get()), H5Tclose);
+    expect_type(name, classify(type.get()), wanted);
+    return handle;
+  }
+
+  void expect_type(const std::string& object, H5Type found, H5Type wanted) const {
+    if (found == wanted) return;
+    throw Error(writing ? ExitCode::internal : ExitCode::bad_checkpoint,
+                fmt::format("{}: `{}` holds {}, expected {}", path.string(), object, name_of(found), name_of(wanted)));
+  }
+
+  // Datasets are made with the groups above them, contiguous and without fill values.
+  Handle make_dataset(const std::string& name, hid_t type, const H5Dims& dims, bool fill) const {
+    expect_writing();
+    const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
+    const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+    H5Pset_create_intermediate_group(links.get(), 1);
+    if (!fill) H5Pset_fill_time(creation.get(), H5D_FILL_TIME_NEVER);
+    const Handle space = space_of(dims);
+    const hid_t id =
+        H5Dcreate2(file, name.c_str(), type, space.get(), links.get(), creation.get(), H5P_DEFAULT);
+    if (id < 0) fail("create the dataset", name);
+    return {id, H5Dclose};
+  }
+
+  // Selects the slab in the dataset's space, or throws naming both shapes.
+  Handle slab(hid_t dataset_id, const std::string& name, const H5Dims& offset, const H5Dims& count) const {
+    Handle space(H5Dget_space(dataset_id), H5Sclose);
+    const H5Dims dims = dims_of(space.get());
+    bool fits = offset.size() == dims.size() && count.size() == dims.size();
+    for (std::size_t axis = 0; fits && axis < dims.size(); ++axis) {
+      fits = offset[axis] >= 0 && count[axis] >= 0 && offset[axis] + count[axis] <= dims[axis];
+    }
+    if (!fits) {
+      throw Error(writing ? ExitCode::internal : ExitCode::bad_checkpoint,
+                  fmt::format("{}: `{}` has shape {}; there is no slab {} at {}", path.string(), name, text_of(dims),
+                              text_of(count), text_of(offset)));
+    }
+    const auto start = extents(offset);
+    const auto size = extents(count);
+    if (!dims.empty()) {
+      H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start.data(), nullptr, size.data(), nullptr);
+    }
+    return space;
+  }
+
+  Handle attribute(const std::string& object, const std::string& name, H5Type wanted) const {
+    expect_open();
+    const std::string place = object + "@" + name;
+    Handle handle(H5Aopen_by_name(file, object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+    if (!handle.valid()) fail("find the attribute", place);
+    const Handle type(H5Aget_type(handle.get()), H5Tclose);
+    expect_type(place, classify(type.get()), wanted);
+    return handle;
+  }
+
+  void set_attribute(const std::string& object, const std::string& name, hid_t type, const void* value,
+                     const H5Dims& dims) const {
+    expect_writing();
+    const Handle space = space_of(dims);
+    const Handle handle(H5Acreate_by_name(file, object.c_str(), name.c_str(), type, space.get(), H5P_DEFAULT,
+                                          H5P_DEFAULT, H5P_DEFAULT),
+                        H5Aclose);
+    written(handle.valid() && H5Awrite(handle.get(), type, value) >= 0, "write the attribute", object + "@" + name);
+  }
+
+  // The value of a single-number attribute.
+  template <class T>
+  T single(const std::string& object, const std::string& name) const {
+    const Handle handle = attribute(object, name, h5_type_of<T>());
+    const Handle space(H5Aget_space(handle.get()), H5Sclose);
+    if (H5Sget_simple_extent_npoints(space.get()) != 1) fail("read as one number the attribute", object + "@" + name);
+    T value = {};
+    if (H5Aread(handle.get(), memory_type(h5_type_of<T>()), &value) < 0) {
+      fail("read the attribute", object + "@" + name);
+    }
+    return value;
+  }
+};
+
+H5File::H5File(std::unique_ptr<State> state) : state_(std::move(state)) {}
+H5File::~H5File() = default;
+H5File::H5File(H5File&&) noexcept = default;
+H5File& H5File::operator=(H5File&&) noexcept = default;
+
+const std::filesystem::path& H5File::path() const { return state_->path; }
+
+H5File H5File::create(const std::filesystem::path& path) {
+  silence_error_stack();
+  auto state = std::make_unique<State>();
+  state->path = path;
+  state->working = path.string() + ".partial";
+  state->writing = true;
+  const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  H5Pset_libver_bounds(access.get(), H5F_LIBVER_V110, H5F_LIBVER_V110);
+  H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG);
+  use_recording_driver(access.get(), &state->failure);
+  state->file = H5Fcreate(state->working.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get());
+  state->written(state->file >= 0, "create the file", "");
+  return H5File(std::move(state));
+}
+
+H5File H5File::open(const std::filesystem::path& path) {
+  silence_error_stack();
+  auto state = std::make_unique<State>();
+  state->path = state->working = path;
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) {
+    throw Error(ExitCode::bad_checkpoint, fmt::format("{}: cannot open: {}", path.string(), error_text(errno)));
+  }
+  ::close(descriptor);
+  if (H5Fis_hdf5(path.c_str()) <= 0) {
+    H5Eclear2(H5E_DEFAULT);
+    throw Error(ExitCode::bad_checkpoint, fmt::format("{}: not an HDF5 file", path.string()));
+  }
+  const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG);
+#if H5_VERSION_GE(1, 10, 7)
+  H5Pset_file_locking(access.get(), false, true);  // network file systems without locks are fine for reading
+#endif
+  state->file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, access.get());
+  if (state->file < 0) state->fail("open the file", "");
+  return H5File(std::move(state));
+}
+
+void H5File::commit() {
+  State& state = *state_;
+  state.expect_writing();
+  const bool closed = H5Fclose(state.file) >= 0;
+  state.file = -1;
+  state.written(closed, "close the file", "");
+  const int descriptor = ::open(state.working.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0 || ::fsync(descriptor) != 0) state.failure = {errno, "fsync"};
+  if (descriptor >= 0) ::close(descriptor);
+  if (state.failure.error_number == 0 && std::rename(state.working.c_str(), state.path.c_str()) != 0) {
+    state.failure = {errno, "rename"};
+  }
+  if (state.failure.error_number != 0) {
+    std::error_code ignored;
+    std::filesystem::remove(state.working, ignored);
+    state.fail("finish the file", "");
+  }
+  state.writing = false;
+}
+
+void H5File::make_group(const std::string& group) {
+  state_->expect_writing();
+  const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
+  H5Pset_create_intermediate_group(links.get(), 1);
+  const Handle handle(H5Gcreate2(state_->file, group.c_str(), links.get(), H5P_DEFAULT, H5P_DEFAULT), H5Gclose);
+  state_->written(handle.valid(), "create the group", group);
+}
+
+bool H5File::contains(const std::string& object) const {
+  state_->expect_open();
+  // H5Lexists demands that every group on the way exists.
+  for (std::size_t end = object.find('/', 1); end != std::string::npos; end = object.find('/', end + 1)) {
+    if (H5Lexists(state_->file, object.substr(0, end).c_str(), H5P_DEFAULT) <= 0) return false;
+  }
+  return object == "/" || H5Lexists(state_->file, object.c_str(), H5P_DEFAULT) > 0;
+}
+
+std::vector<std::string> H5File::children(const std::string& group) const {
+  state_->expect_open();
+  const Handle handle(H5Gopen2(state_->file, group.c_str(), H5P_DEFAULT), H5Gclose);
+  if (!handle.valid()) state_->fail("find the group", group);
+  std::vector<std::string> names;
+  const auto append = [](hid_t, const char* name, const H5L_info_t*, void* out) -> herr_t {
+    static_cast<std::vector<std::string>*>(out)->emplace_back(name);
+    return 0;
+  };
+  if (H5Literate(handle.get(), H5_INDEX_NAME, H5_ITER_INC, nullptr, append, &names) < 0) {
+    state_->fail("list the group", group);
+  }
+  return names;
+}
+
+H5Dims H5File::dims(const std::string& dataset) const {
+  const Handle handle = state_->dataset(dataset);
+  const Handle space(H5Dget_space(handle.get()), H5Sclose);
+  return dims_of(space.get());
+}
+
+H5Type H5File::type(const std::string& dataset) const {
+  const Handle handle = state_->dataset(dataset);
+  const Handle type(H5Dget_type(handle.get()), H5Tclose);
+  return classify(type.get());
+}
+
+std::size_t H5File::elements(const H5Dims& dims) {
+  std::size_t product = 1;
+  for (const std::int64_t extent : dims) {
+    const auto size = static_cast<std::size_t>(extent);
+    if (size != 0 && product > std::numeric_limits<std::size_t>::max() / 16 / size) {
+      throw Error(ExitCode::bad_checkpoint, fmt::format("a dataset of shape {} cannot be", text_of(dims)));
+    }
+    product *= size;
+  }
+  return product;
+}
+
+void H5File::expect_dims(const std::string& dataset, const H5Dims& expected) const {
+  const H5Dims found = dims(dataset);
+  if (found == expected) return;
+  throw Error(ExitCode::bad_checkpoint, fmt::format("{}: `{}` has shape {}, expected {}", state_->path.string(),
+                                                    dataset, text_of(found), text_of(expected)));
+}
+
+void H5File::reserve_numbers(const std::string& dataset, H5Type type, const H5Dims& dims) {
+  const Handle handle = state_->make_dataset(dataset, memory_type(type), dims, false);
+  state_->written(true, "create the dataset", dataset);
+}
+
+void H5File::write_numbers(const std::string& dataset, H5Type type, const void* values, std::size_t size,
+                           const H5Dims& dims) {
+  HEADROOM_CHECK(size == elements(dims), "{} values for `{}` of shape {}", size, dataset, text_of(dims));
+  const hid_t numbers = memory_type(type);
+  const Handle handle = state_->make_dataset(dataset, numbers, dims, false);
+  const bool done = size == 0 || H5Dwrite(handle.get(), numbers, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
+  state_->written(done, "write the dataset", dataset);
+}
+
+void H5File::write_text(const std::string& dataset, std::span<const std::string> values, const H5Dims& dims) {
+  HEADROOM_CHECK(values.size() == elements(dims), "{} strings for `{}` of shape {}", values.size(), dataset,
+                 text_of(dims));
+  std::vector<std::string> clean;
+  std::vector<const char*> pointers;
+  clean.reserve(values.size());
+  for (const std::string& value : values) pointers.push_back(clean.emplace_back(without_nul(value)).c_str());
+  const Handle type = text_type();
+  const Handle handle = state_->make_dataset(dataset, type.get(), dims, true);
+  const bool done =
+      values.empty() || H5Dwrite(handle.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data()) >= 0;
+  state_->written(done, "write the dataset", dataset);
+}
+
+void H5File::write_numbers_slab(const std::string& dataset, H5Type type, const void* values, std::size_t size,
+                                const H5Dims& offset, const H5Dims& count) {
+  state_->expect_writing();
+  HEADROOM_CHECK(size == elements(count), "{} values for a slab {} of `{}`", size, text_of(count), dataset);
+  const Handle handle = state_->typed_dataset(dataset, type);
+  const Handle file_space = state_->slab(handle.get(), dataset, offset, count);
+  const Handle memory_space = space_of(count);
+  const bool done =
+      size == 0 ||
+      H5Dwrite(handle.get(), memory_type(type), memory_space.get(), file_space.get(), H5P_DEFAULT, values) >= 0;
+  state_->written(done, "write a slab of the dataset", dataset);
+}
+
+void H5File::read_numbers(const std::string& dataset, H5Type type, void* values, std::size_t size) const {
+  const Handle handle = state_->typed_dataset(dataset, type);
+  if (size == 0) return;
+  if (H5Dread(handle.get(), memory_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {
+    state_->fail("read the dataset", dataset);
+  }
+}
+
+void H5File::read_numbers_slab(const std::string& dataset, H5Type type, void* values, std::size_t size,
+                               const H5Dims& offset, const H5Dims& count) const {
+  HEADROOM_CHECK(size == elements(count), "room for {} values, a slab {} of `{}`", size, text_of(count), dataset);
+  const Handle handle = state_->typed_dataset(dataset, type);
+  const Handle file_space = state_->slab(handle.get(), dataset, offset, count);
+  const Handle memory_space = space_of(count);
+  if (size == 0) return;
+  if (H5Dread(handle.get(), memory_type(type), memory_space.get(), file_space.get(), H5P_DEFAULT, values) < 0) {
+    state_->fail("read a slab of the dataset", dataset);
+  }
+}
+
+H5Array<std::string> H5File::read_text(const std::string& dataset) const {
+  const Handle handle = state_->typed_dataset(dataset, H5Type::text);
+  const Handle space(H5Dget_space(handle.get()), H5Sclose);
+  const Handle type = text_type();
+  H5Array<std::string> array;
+  array.dims = dims_of(space.get());
+  std::vector<char*> pointers(elements(array.dims), nullptr);
+  if (pointers.empty()) return array;
+  if (H5Dread(handle.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data()) < 0) {
+    state_->fail("read the dataset", dataset);
+  }
+  for (const char* text : pointers) array.values.emplace_back(text == nullptr ? "" : text);
+  H5Dvlen_reclaim(type.get(), space.get(), H5P_DEFAULT, pointers.data());
+  return array;
+}
+
+bool H5File::has_attribute(const std::string& object, const std::string& name) const {
+  state_->expect_open();
+  const htri_t found = H5Aexists_by_name(state_->file, object.c_str(), name.c_str(), H5P_DEFAULT);
+  if (found < 0) state_->fail("look for the attribute", object + "@" + name);
+  return found > 0;
+}
+
+void H5File::set_attribute(const std::string& object, const std::string& name, const std::string& value) {
+  const std::string clean = without_nul(value);
+  const char* pointer = clean.c_str();
+  const Handle type = text_type();
+  state_->set_attribute(object, name, type.get(), &pointer, {});
+}
+
+void H5File::set_attribute(const std::string& object, const std::string& name, std::int64_t value) {
+  state_->set_attribute(object, name, H5T_NATIVE_INT64, &value, {});
+}
+
+void H5File::set_attribute(const std::string& object, const std::string& name, double value) {
+  state_->set_attribute(object, name, H5T_NATIVE_DOUBLE, &value, {});
+}
+
+void H5File::set_attribute(const std::string& object, const std::string& name, std::span<const double> values) {
+  state_->set_attribute(object, name, H5T_NATIVE_DOUBLE, values.data(), {static_cast<std::int64_t>(values.size())});
+}
+
+std::string H5File::text_attribute(const std::string& object, const std::string& name) const {
+  const Handle handle = state_->attribute(object, name, H5Type::text);
+  const Handle space(H5Aget_space(handle.get()), H5Sclose);
+  const Handle type = text_type();
+  char* pointer = nullptr;
+  if (H5Sget_simple_extent_npoints(space.get()) != 1 || H5Aread(handle.get(), type.get(), &pointer) < 0) {
+    state_->fail("read as one string the attribute", object + "@" + name);
+  }
+  std::string value = pointer == nullptr ? "" : pointer;
+  H5Dvlen_reclaim(type.get(), space.get(), H5P_DEFAULT, &pointer);
+  return value;
+}
+
+std::int64_t H5File::int_attribute(const std::string& object, const std::string& name) const {
+  return state_->single<std::int64_t>(object, name);
+}
+
+double H5File::real_attribute(const std::string& object, const std::string& name) const {
+  return state_->single<double>(object, name);
+}
+
+std::vector<double> H5File::reals_attribute(const std::string& object, const std::string& name) const {
+  const Handle handle = state_->attribute(object, name, H5Type::f64);
+  const Handle space(H5Aget_space(handle.get()), H5Sclose);
+  std::vector<double> values(elements(dims_of(space.get())));
+  if (!values.empty() && H5Aread(handle.get(), H5T_NATIVE_DOUBLE, values.data()) < 0) {
+    state_->fail("read the attribute", object + "@" + name);
+  }
+  return values;
+}
+
+}  // namespace headroom
