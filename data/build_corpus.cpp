@@ -37,9 +37,12 @@ struct EncodeJob {
   std::size_t bytes = 0;
 };
 
-// A part may itself be cut at line breaks for encoding: SentencePiece's work grows faster than the length of what it is given.
 std::vector<std::int32_t> encode_part(const Tokenizer& tokenizer, const DocumentPart& part, bool begins) {
-  return begins ? tokenizer.encode(part.text) : tokenizer.encode_continuation(part.text);
+  if (!begins) return tokenizer.encode_continuation(part.text);
+  std::string_view text = part.text;
+  // The held-out end of a single document begins at the line break it was cut at.
+  if (!part.first && text.starts_with('\n')) text.remove_prefix(1);
+  return tokenizer.encode(text);
 }
 
 class Builder {

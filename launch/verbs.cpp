@@ -4,6 +4,7 @@ namespace headroom {
 
 std::vector<std::unique_ptr<Verb>> all_verbs() {
   std::vector<std::unique_ptr<Verb>> verbs;
+  verbs.push_back(make_tokenize_verb());
   return verbs;
 }
 

@@ -8,6 +8,8 @@
 
 namespace headroom {
 
+std::unique_ptr<Verb> make_tokenize_verb();
+
 // Every verb, in the order in which `headroom --help` lists them.
 std::vector<std::unique_ptr<Verb>> all_verbs();
 
