@@ -1,0 +1,28 @@
+// metrics.jsonl: one JSON object a line, one line a step (docs/metrics.md).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+
+namespace headroom {
+
+class MetricsWriter {
+ public:
+  // Opens the file to go on after `step`, the step that training resumes from (0: from the start, whatever the file
+  // holds goes). Lines of later steps and an unfinished last line, which a killed run leaves, are dropped; lines
+  // without a step (the provenance) stay. The file is rewritten beside and renamed.
+  // Throws ExitCode::bad_checkpoint naming the line for a file that is no metrics file, ExitCode::disk_full.
+  MetricsWriter(const std::filesystem::path& file, std::int64_t step);
+
+  // Appends the record as one line, whole or not at all; numbers that are not finite become null. Readers see it at
+  // once. Throws ExitCode::disk_full.
+  void write(const nlohmann::ordered_json& record);
+
+ private:
+  AppendFile file_;
+};
+
+}  // namespace headroom
