@@ -1,0 +1,124 @@
+# shellcheck shell=bash
+# What the scripts share: stages with progress and an ETA, one way to start MPI programs. Sourced, not run.
+
+# ---- MPI -------------------------------------------------------------------------------------------------------------
+# Open MPI refuses root and more ranks than cores unless told; and oversubscribed ranks must not spin.
+mpi_environment() {
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+  export OMPI_MCA_rmaps_base_oversubscribe=${OMPI_MCA_rmaps_base_oversubscribe:-1}
+  export OMPI_MCA_mpi_yield_when_idle=${OMPI_MCA_mpi_yield_when_idle:-1}
+  # Containers forbid reading another process' memory; Open MPI then complains about every message.
+  export OMPI_MCA_btl_vader_single_copy_mechanism=${OMPI_MCA_btl_vader_single_copy_mechanism:-none}
+}
+
+# Compilers that may run at once: a core each, and about 1 GiB each.
+build_jobs() {
+  local cores gib
+  cores=$(nproc)
+  gib=$(awk '/^MemAvailable:/ { print int($2 / 1048576) }' /proc/meminfo)
+  [ "${gib:-1}" -ge 1 ] || gib=1
+  echo $((cores < gib ? cores : gib))
+}
+
+# ---- stages ----------------------------------------------------------------------------------------------------------
+# stages_begin "TITLE|SECONDS" ...   declares all stages with what each should take on two cores
+# stage                              begins the next stage
+# run_logged LOG DONE COMMAND...     runs COMMAND (a program, no function) with its output in LOG, showing progress
+#                                    meanwhile; DONE is a function that prints the stage's share done in per mille, or
+#                                    nothing where unknown; it finds LOG in LAST_LOG. When COMMAND fails, prints LOG's
+#                                    last lines and exits with its status.
+# stage_end [NOTE]
+stages_begin() {
+  STAGES=("$@")
+  STAGE=0
+  STARTED=$SECONDS
+}
+
+duration() {
+  local seconds=$1
+  if [ "$seconds" -lt 60 ]; then echo "$seconds s"; else printf '%d min %02d s\n' $((seconds / 60)) $((seconds % 60)); fi
+}
+
+stage() {
+  STAGE=$((STAGE + 1))
+  STAGE_TITLE=${STAGES[STAGE - 1]%|*}
+  STAGE_STARTED=$SECONDS
+  EXPECTED_LEFT=0
+  local later
+  for later in "${STAGES[@]:STAGE}"; do EXPECTED_LEFT=$((EXPECTED_LEFT + ${later##*|})); done
+}
+
+stage_label() { echo "[$STAGE/${#STAGES[@]}] $STAGE_TITLE"; }
+
+# One line with share, elapsed and ETA of the whole; rewritten on a terminal.
+stage_show() {
+  local per_mille=$1 elapsed=$((SECONDS - STAGE_STARTED)) expected=${STAGES[STAGE - 1]##*|} left share=""
+  if [ -n "$per_mille" ] && [ "$per_mille" -gt 50 ]; then
+    left=$((elapsed * (1000 - per_mille) / per_mille))
+  else
+    left=$((expected > elapsed ? expected - elapsed : 5))
+  fi
+  [ -z "$per_mille" ] || share=" $((per_mille / 10)) %"
+  local line
+  line="$(stage_label)$share, $(duration $((SECONDS - STARTED))) so far, about $(duration $((left + EXPECTED_LEFT))) left"
+  if [ -t 1 ]; then printf '\r\033[K%s' "$line"; else echo "$line"; fi
+}
+
+stage_end() {
+  [ ! -t 1 ] || printf '\r\033[K'
+  echo "$(stage_label): ${1:-done} ($(duration $((SECONDS - STAGE_STARTED))))"
+}
+
+fail_with_log() {
+  local status=$1 log=$2
+  [ ! -t 1 ] || printf '\r\033[K'
+  {
+    echo "$(stage_label) failed (exit status $status). The last lines of $log:"
+    tail -n 30 "$log" | sed 's/^/  | /'
+  } >&2
+  exit "$status"
+}
+
+run_logged() {
+  local log=$1 done_function=$2 status=0 next=0
+  shift 2
+  LAST_LOG=$log
+  mkdir -p "$(dirname "$log")"
+  setsid "$@" </dev/null >"$log" 2>&1 &
+  CHILD=$!
+  while kill -0 "$CHILD" 2>/dev/null; do
+    if [ "$SECONDS" -ge "$next" ]; then
+      stage_show "$($done_function)"
+      # A log should not fill with progress; a person should not wait for it.
+      if [ -t 1 ]; then next=$((SECONDS + 1)); else next=$((SECONDS + 15)); fi
+    fi
+    sleep 0.3
+  done
+  wait "$CHILD" || status=$?
+  CHILD=""
+  [ $status -eq 0 ] || fail_with_log $status "$log"
+}
+
+unknown_share() { :; }
+
+# Ninja's "[12/90] ..." in LAST_LOG.
+ninja_share() {
+  local counts
+  counts=$(grep -aoE '^\[[0-9]+/[0-9]+\]' "$LAST_LOG" 2>/dev/null | tail -n 1 | tr -d '[]') || true
+  [ -z "$counts" ] || echo $((1000 * ${counts%/*} / ${counts#*/}))
+}
+
+# A signal ends what is running, too: it has a process group of its own, since a script's background jobs do not see
+# Ctrl-C by themselves.
+CHILD=""
+interrupted() {
+  trap - INT TERM
+  if [ -n "$CHILD" ]; then
+    kill -TERM -- "-$CHILD" 2>/dev/null || true
+    wait "$CHILD" 2>/dev/null || true
+  fi
+  [ ! -t 1 ] || echo
+  echo "interrupted; run the same command again to go on from here" >&2
+  exit 130
+}
+trap interrupted INT TERM
