@@ -71,15 +71,28 @@ double score_scale(const AttentionShape& shape) {
   return 1.0 / std::sqrt(static_cast<double>(shape.head_dim));
 }
 
+// The largest of `count` numbers, a multiple of kLanes. Lane by lane: the compiler does not vectorise a maximum's
+// reduction, whose result could depend on the order where there are NaNs.
+template <class T>
+T padded_max(const T* values, std::int64_t count) {
+  T lanes[kLanes];
+  std::copy(values, values + kLanes, lanes);
+  for (std::int64_t i = kLanes; i < count; i += kLanes) {
+#pragma omp simd
+    for (std::int64_t lane = 0; lane < kLanes; ++lane) {
+      lanes[lane] = values[i + lane] > lanes[lane] ? values[i + lane] : lanes[lane];
+    }
+  }
+  return *std::max_element(lanes, lanes + kLanes);
+}
+
 // Turns one row of scaled scores into exp(score - max) in place: the first `visible` count, the rest up to `width`
 // become 0. Returns (max, sum).
 template <class T>
 std::pair<T, T> exponentials(T* scores, std::int64_t visible, std::int64_t width) {
   const std::int64_t whole = padded(visible);
   std::fill(scores + visible, scores + std::max(whole, width), -std::numeric_limits<T>::infinity());
-  T largest = scores[0];
-#pragma omp simd reduction(max : largest)
-  for (std::int64_t key = 0; key < whole; ++key) largest = std::max(largest, scores[key]);
+  const T largest = padded_max(scores, whole);
   T sum{0};
 #pragma omp simd reduction(+ : sum)
   for (std::int64_t key = 0; key < whole; ++key) {
@@ -185,6 +198,7 @@ void attention_backward_head(const T* dout, const T* qkv, const T* out, const T*
   const std::int64_t most_scores = most_rows * padded(shape.seq);
   T* scores = thread_scratch<T>(static_cast<std::size_t>(2 * most_scores));
   T* dprobs = scores + most_scores;
+  T deltas[kMostRows];
 
   double keep = 0.0;
   for (std::int64_t first_row = (shape.seq - 1) / most_rows * most_rows; first_row >= 0; first_row -= most_rows) {
@@ -201,10 +215,11 @@ void attention_backward_head(const T* dout, const T* qkv, const T* out, const T*
            Strided<T>{dprobs, stride});
       const T* row_lse = lse + (sequence * shape.n_heads + head) * shape.seq + first_row;
       for (std::int64_t row = 0; row < rows; ++row) {
-        const T delta =
-            row_dot(dout_block.data + row * dout_block.stride, out_block.data + row * out_block.stride, dim);
-        softmax_backward_row(scores + row * stride, dprobs + row * stride, row_lse[row], delta, first_row + row + 1,
-                             keys);
+        deltas[row] = row_dot(dout_block.data + row * dout_block.stride, out_block.data + row * out_block.stride, dim);
+      }
+      for (std::int64_t row = 0; row < rows; ++row) {
+        softmax_backward_row(scores + row * stride, dprobs + row * stride, row_lse[row], deltas[row],
+                             first_row + row + 1, keys);
       }
       const Strided<const T> probabilities{scores, stride};
       const Strided<const T> dscores{dprobs, stride};
