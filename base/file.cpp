@@ -105,10 +105,8 @@ void AppendFile::append(std::string_view record) {
   const int error = write_all(descriptor_, record);
   if (error != 0) {
     // Taking the part back needs no space.
-    if (::ftruncate(descriptor_, static_cast<off_t>(size_)) != 0) {
-      throw_write_error(path_, "take back half a record from", errno);
-    }
-    throw_write_error(path_, "append to", error);
+    const bool taken_back = ::ftruncate(descriptor_, static_cast<off_t>(size_)) == 0;
+    throw_write_error(path_, taken_back ? "append to" : "append to (and half a record stays in)", error);
   }
   size_ += record.size();
 }

@@ -1,0 +1,30 @@
+#include "base/system.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace headroom {
+namespace {
+
+TEST(System, MemoryGrowsWithWhatIsTouched) {
+  const std::int64_t before = resident_memory_bytes();
+  EXPECT_GT(before, 0);
+  const std::int64_t size = std::int64_t{64} << 20;
+  {
+    const std::vector<char> block(static_cast<std::size_t>(size), 1);
+    EXPECT_GE(resident_memory_bytes(), before + size * 9 / 10) << block.back();
+  }
+  EXPECT_LT(resident_memory_bytes(), before + size / 2);
+  EXPECT_GE(peak_memory_bytes(), before + size * 9 / 10);  // the peak stays
+}
+
+TEST(System, NamesAndTimes) {
+  EXPECT_NE(host_name(), "");
+  EXPECT_THAT(local_time(),
+              ::testing::MatchesRegex("[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]"));
+}
+
+}  // namespace
+}  // namespace headroom

@@ -1,0 +1,95 @@
+#include "trainer/metrics.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <limits>
+#include <sstream>
+
+#include "base/error.h"
+
+namespace headroom {
+namespace {
+
+using nlohmann::ordered_json;
+using ::testing::HasSubstr;
+
+class Metrics : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::temp_directory_path() / ("headroom-metrics-" + std::to_string(::getpid()));
+    std::filesystem::create_directories(folder_);
+    file_ = folder_ / "metrics.jsonl";
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::string content() const {
+    std::ostringstream text;
+    text << std::ifstream(file_, std::ios::binary).rdbuf();
+    return text.str();
+  }
+  void put(const std::string& text) const { std::ofstream(file_, std::ios::binary) << text; }
+
+  std::filesystem::path folder_;
+  std::filesystem::path file_;
+};
+
+TEST_F(Metrics, AreOneLineAStepInTheOrderGiven) {
+  MetricsWriter metrics(file_, 0);
+  metrics.write({{"run", {{"variant", "TVR"}}}});
+  metrics.write({{"step", 1}, {"loss", 0.1 + 0.2}, {"clipped", false}, {"layer_max", {1.5, 2.0}}});
+  EXPECT_EQ(content(),
+            "{\"run\":{\"variant\":\"TVR\"}}\n"
+            "{\"step\":1,\"loss\":0.30000000000000004,\"clipped\":false,\"layer_max\":[1.5,2.0]}\n");
+}
+
+TEST_F(Metrics, WriteNullForWhatIsNotFinite) {
+  MetricsWriter metrics(file_, 0);
+  metrics.write({{"loss", std::numeric_limits<double>::quiet_NaN()},
+                 {"layer_max", {std::numeric_limits<double>::infinity(), 1.0}}});
+  EXPECT_EQ(content(), "{\"loss\":null,\"layer_max\":[null,1.0]}\n");
+}
+
+TEST_F(Metrics, KeepALineWithAStrayByte) {
+  MetricsWriter metrics(file_, 0);
+  metrics.write({{"text", "a\xff"}});
+  EXPECT_TRUE(ordered_json::accept(content()));
+}
+
+TEST_F(Metrics, ResumingDropsLaterStepsAndAnUnfinishedLine) {
+  put("{\"run\":{}}\n{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n{\"step\":4,\"lo");
+  MetricsWriter metrics(file_, 2);
+  EXPECT_EQ(content(), "{\"run\":{}}\n{\"step\":1}\n{\"step\":2}\n");
+  metrics.write({{"step", 3}});
+  EXPECT_EQ(content(), "{\"run\":{}}\n{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n");
+}
+
+TEST_F(Metrics, StartingFromTheStartBeginsAnew) {
+  put("{\"run\":{}}\n{\"step\":1}\n");
+  MetricsWriter metrics(file_, 0);
+  EXPECT_EQ(content(), "");
+}
+
+TEST_F(Metrics, ResumingWithoutAFileMakesOne) {
+  MetricsWriter metrics(file_, 7);
+  EXPECT_EQ(content(), "");
+}
+
+TEST_F(Metrics, AFileOfAnotherKindIsRefusedAndLeftAlone) {
+  for (const std::string foreign : {"{\"step\":1}\nhello\n", "3\n", "{\"step\":\"x\"}\n"}) {
+    put(foreign);
+    try {
+      const MetricsWriter metrics(file_, 5);
+      FAIL() << foreign;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::bad_checkpoint);
+      EXPECT_THAT(error.what(), HasSubstr("is no metrics record"));
+    }
+    EXPECT_EQ(content(), foreign);
+  }
+}
+
+}  // namespace
+}  // namespace headroom
