@@ -60,10 +60,11 @@ void load_weights(const H5File& file, Transformer& model) {
   }
 }
 
-// Largest difference, relative to the largest expected magnitude.
+// Largest difference, relative to the largest expected magnitude, or to `floor` where all of them are smaller: some
+// gradients are zero by nature (a key's bias moves all scores of a query alike).
 template <class T>
-double relative_error(std::span<const T> actual, const std::vector<double>& expected) {
-  double scale = 1e-30;
+double relative_error(std::span<const T> actual, const std::vector<double>& expected, double floor) {
+  double scale = floor;
   double difference = 0.0;
   for (std::size_t i = 0; i < expected.size(); ++i) {
     scale = std::max(scale, std::abs(expected[i]));
@@ -87,7 +88,7 @@ void compare(const std::string& name, double tolerance) {
   const std::int64_t rows = batch.batch * batch.seq;
   std::vector<T> logits(static_cast<std::size_t>(rows * config.vocab_size));
   model.logits(batch, Tensor::over(std::span<T>(logits), {rows, config.vocab_size}));
-  EXPECT_LT(relative_error<T>(logits, file.read<double>("logits").values), tolerance) << "logits";
+  EXPECT_LT(relative_error<T>(logits, file.read<double>("logits").values, 1e-3), tolerance) << "logits";
 
   ops::zero(model.parameters().gradients());
   const LossSum loss =
@@ -99,7 +100,7 @@ void compare(const std::string& name, double tolerance) {
   ASSERT_EQ(file.children("weights").size(), model.parameters().all().size()) << "a parameter is missing";
   for (const Parameter& parameter : model.parameters().all()) {
     const auto gradient = file.read<double>("gradients/" + parameter.name);
-    EXPECT_LT(relative_error<T>(parameter.gradient.span<T>(), gradient.values), tolerance) << parameter.name;
+    EXPECT_LT(relative_error<T>(parameter.gradient.span<T>(), gradient.values, 1e-4), tolerance) << parameter.name;
   }
 }
 
@@ -108,8 +109,8 @@ class Fixture : public testing::TestWithParam<const char*> {};
 TEST_P(Fixture, LossLogitsAndGradientsInFloat64) { compare<double>(GetParam(), 1e-10); }
 TEST_P(Fixture, LossLogitsAndGradientsInFloat32) { compare<float>(GetParam(), 2e-4); }
 
-INSTANTIATE_TEST_SUITE_P(PyTorch, Fixture, testing::Values("llama", "gpt2", "kv_bias_kv", "kv_bias_k", "dyt", "qk_norm"),
-                         [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(PyTorch, Fixture, testing::Values("llama", "gpt2", "kv_bias", "k_bias", "dyt", "qk_norm", "mixed"),
+                         [](const auto& test) { return std::string(test.param); });
 
 }  // namespace
 }  // namespace headroom
