@@ -7,6 +7,8 @@ const OpTable& op_table() {
     OpTable filled{};
     fill_dense(filled);
     fill_norm(filled);
+    fill_dyt(filled);
+    fill_qk_norm(filled);
     fill_rotary(filled);
     fill_attention(filled);
     fill_kv_bias(filled);

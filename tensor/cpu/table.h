@@ -8,6 +8,8 @@ namespace headroom::cpu {
 
 void fill_dense(OpTable& table);
 void fill_norm(OpTable& table);
+void fill_dyt(OpTable& table);
+void fill_qk_norm(OpTable& table);
 void fill_rotary(OpTable& table);
 void fill_attention(OpTable& table);
 void fill_kv_bias(OpTable& table);

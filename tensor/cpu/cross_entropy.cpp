@@ -1,0 +1,121 @@
+// Softmax and cross-entropy over a shard of the vocabulary, in place: logits become exponentials, exponentials become
+// gradients. Between the passes the ranks of a tensor group exchange one number a row.
+#include <algorithm>
+#include <limits>
+#include <span>
+#include <string_view>
+
+#include "tensor/cpu/dispatch.h"
+#include "tensor/cpu/parallel_for.h"
+#include "tensor/cpu/table.h"
+#include "tensor/cpu/vector_math.h"
+
+namespace headroom::cpu {
+namespace {
+
+void check_targets(std::string_view op, std::span<const std::int32_t> targets, const Tensor& logits) {
+  HEADROOM_CHECK(static_cast<std::int64_t>(targets.size()) == logits.rows(), "{}: {} targets for logits {}", op,
+                 targets.size(), logits.shape().text());
+}
+
+void row_max(const Tensor& logits, std::int64_t real_columns, Tensor row_max) {
+  check_same_dtype("row_max", logits, row_max);
+  check_elements("row_max", "row_max", row_max, logits.rows());
+  HEADROOM_CHECK(real_columns >= 0 && real_columns <= logits.columns(), "row_max: {} real columns of {}", real_columns,
+                 logits.columns());
+  dispatch(logits.dtype(), [&]<class T>() {
+    const std::int64_t columns = logits.columns();
+    const T* from = logits.data<T>();
+    T* to = row_max.data<T>();
+    parallel_for(logits.rows(), rows_grain(columns), [=](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        const T* in = from + row * columns;
+        T largest = -std::numeric_limits<T>::infinity();
+#pragma omp simd reduction(max : largest)
+        for (std::int64_t i = 0; i < real_columns; ++i) largest = in[i] > largest ? in[i] : largest;
+        to[row] = largest;
+      }
+    });
+  });
+}
+
+void exp_and_sum(const Tensor& row_max, std::span<const std::int32_t> targets, std::int64_t first_column,
+                 std::int64_t real_columns, Tensor logits, Tensor sum_exp, Tensor target_logit) {
+  check_same_dtype("exp_and_sum", logits, row_max, sum_exp, target_logit);
+  check_targets("exp_and_sum", targets, logits);
+  check_elements("exp_and_sum", "row_max", row_max, logits.rows());
+  check_elements("exp_and_sum", "sum_exp", sum_exp, logits.rows());
+  check_elements("exp_and_sum", "target_logit", target_logit, logits.rows());
+  HEADROOM_CHECK(real_columns >= 0 && real_columns <= logits.columns(), "exp_and_sum: {} real columns of {}",
+                 real_columns, logits.columns());
+  // Columns summed in T before the sum goes on in f64, so that rounding does not grow with the vocabulary.
+  constexpr std::int64_t kBlock = 1024;
+  dispatch(logits.dtype(), [&]<class T>() {
+    const std::int64_t columns = logits.columns();
+    const T* maxima = row_max.data<T>();
+    T* values = logits.data<T>();
+    T* sums = sum_exp.data<T>();
+    T* chosen = target_logit.data<T>();
+    parallel_for(logits.rows(), rows_grain(columns), [=](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        T* line = values + row * columns;
+        const T largest = maxima[row];
+        const std::int32_t target = targets[static_cast<std::size_t>(row)];
+        const std::int64_t column = std::int64_t{target} - first_column;
+        const bool here = target >= 0 && column >= 0 && column < real_columns;
+        chosen[row] = here ? line[column] - largest : T{0};
+        double total = 0.0;
+        for (std::int64_t block = 0; block < real_columns; block += kBlock) {
+          T* part = line + block;
+          const std::int64_t count = std::min(kBlock, real_columns - block);
+          T sum{0};
+#pragma omp simd reduction(+ : sum)
+          for (std::int64_t i = 0; i < count; ++i) {
+            part[i] = fast_exp(part[i] - largest);
+            sum += part[i];
+          }
+          total += static_cast<double>(sum);
+        }
+        std::fill(line + real_columns, line + columns, T{0});
+        sums[row] = static_cast<T>(total);
+      }
+    });
+  });
+}
+
+void cross_entropy_backward(const Tensor& sum_exp, std::span<const std::int32_t> targets, std::int64_t first_column,
+                            double scale, Tensor logits) {
+  check_same_dtype("cross_entropy_backward", logits, sum_exp);
+  check_targets("cross_entropy_backward", targets, logits);
+  check_elements("cross_entropy_backward", "sum_exp", sum_exp, logits.rows());
+  dispatch(logits.dtype(), [&]<class T>() {
+    const std::int64_t columns = logits.columns();
+    const T* sums = sum_exp.data<T>();
+    T* values = logits.data<T>();
+    parallel_for(logits.rows(), rows_grain(columns), [=](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        T* line = values + row * columns;
+        const std::int32_t target = targets[static_cast<std::size_t>(row)];
+        if (target < 0) {
+          std::fill(line, line + columns, T{0});
+          continue;
+        }
+        const T factor = static_cast<T>(scale / static_cast<double>(sums[row]));
+#pragma omp simd
+        for (std::int64_t i = 0; i < columns; ++i) line[i] *= factor;
+        const std::int64_t column = std::int64_t{target} - first_column;
+        if (column >= 0 && column < columns) line[column] -= static_cast<T>(scale);
+      }
+    });
+  });
+}
+
+}  // namespace
+
+void fill_cross_entropy(OpTable& table) {
+  table.row_max = row_max;
+  table.exp_and_sum = exp_and_sum;
+  table.cross_entropy_backward = cross_entropy_backward;
+}
+
+}  // namespace headroom::cpu

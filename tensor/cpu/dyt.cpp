@@ -1,0 +1,95 @@
+// Dynamic tanh, the element-wise stand-in for a norm (arXiv 2503.10622). tanh is made anew in the backward: computing
+// it costs less than keeping it.
+#include "tensor/cpu/dispatch.h"
+#include "tensor/cpu/parallel_for.h"
+#include "tensor/cpu/row_blocks.h"
+#include "tensor/cpu/table.h"
+#include "tensor/cpu/vector_math.h"
+
+namespace headroom::cpu {
+namespace {
+
+void dyt(const Tensor& x, const Tensor& alpha, const Tensor& gamma, const Tensor& beta, Tensor y) {
+  check_same_dtype("dyt", x, alpha, gamma, beta, y);
+  check_elements("dyt", "alpha", alpha, 1);
+  check_elements("dyt", "gamma", gamma, x.columns());
+  if (beta.present()) check_elements("dyt", "beta", beta, x.columns());
+  check_elements("dyt", "y", y, x.elements());
+  dispatch(x.dtype(), [&]<class T>() {
+    const std::int64_t columns = x.columns();
+    const T* from = x.data<T>();
+    const T slope = *alpha.data<T>();
+    const T* weight = gamma.data<T>();
+    const T* bias = beta.present() ? beta.data<T>() : nullptr;
+    T* to = y.data<T>();
+    parallel_for(x.rows(), rows_grain(columns), [=](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) {
+        const T* in = from + row * columns;
+        T* out = to + row * columns;
+        if (bias != nullptr) {
+#pragma omp simd
+          for (std::int64_t i = 0; i < columns; ++i) out[i] = weight[i] * fast_tanh(slope * in[i]) + bias[i];
+        } else {
+#pragma omp simd
+          for (std::int64_t i = 0; i < columns; ++i) out[i] = weight[i] * fast_tanh(slope * in[i]);
+        }
+      }
+    });
+  });
+}
+
+// With t = tanh(alpha x) and u = dy gamma (1 - t^2): dx += alpha u, dalpha += sum u x, dgamma += sum_r dy t,
+// dbeta += sum_r dy.
+void dyt_backward(const Tensor& dy, const Tensor& x, const Tensor& alpha, const Tensor& gamma, Tensor dx, Tensor dalpha,
+                  Tensor dgamma, Tensor dbeta) {
+  check_same_dtype("dyt_backward", x, dy, alpha, gamma, dx, dalpha, dgamma, dbeta);
+  check_elements("dyt_backward", "dy", dy, x.elements());
+  check_elements("dyt_backward", "alpha", alpha, 1);
+  check_elements("dyt_backward", "gamma", gamma, x.columns());
+  check_elements("dyt_backward", "dx", dx, x.elements());
+  check_elements("dyt_backward", "dalpha", dalpha, 1);
+  check_elements("dyt_backward", "dgamma", dgamma, x.columns());
+  if (dbeta.present()) check_elements("dyt_backward", "dbeta", dbeta, x.columns());
+  dispatch(x.dtype(), [&]<class T>() {
+    const std::int64_t columns = x.columns();
+    const T* xs = x.data<T>();
+    const T* dys = dy.data<T>();
+    const T slope = *alpha.data<T>();
+    const T* weight = gamma.data<T>();
+    T* dxs = dx.data<T>();
+    const auto work = [=](std::int64_t begin, std::int64_t end, T* weight_sums) {
+      T* bias_sums = weight_sums + columns;
+      double slope_sum = 0.0;
+      for (std::int64_t row = begin; row < end; ++row) {
+        const T* in = xs + row * columns;
+        const T* grad = dys + row * columns;
+        T* out = dxs + row * columns;
+        T row_sum{0};
+#pragma omp simd reduction(+ : row_sum)
+        for (std::int64_t i = 0; i < columns; ++i) {
+          const T t = fast_tanh(slope * in[i]);
+          const T inner = grad[i] * weight[i] * ((T{1} - t) * (T{1} + t));
+          out[i] += slope * inner;
+          row_sum += inner * in[i];
+          weight_sums[i] += grad[i] * t;
+          bias_sums[i] += grad[i];
+        }
+        slope_sum += static_cast<double>(row_sum);
+      }
+      weight_sums[2 * columns] = static_cast<T>(slope_sum);
+    };
+    const T* sums = sum_over_row_blocks<T>(x.rows(), columns, 2 * columns + 1, work);
+    add_sums(sums, columns, dgamma);
+    add_sums(sums + columns, columns, dbeta);
+    add_sums(sums + 2 * columns, 1, dalpha);
+  });
+}
+
+}  // namespace
+
+void fill_dyt(OpTable& table) {
+  table.dyt = dyt;
+  table.dyt_backward = dyt_backward;
+}
+
+}  // namespace headroom::cpu
