@@ -18,6 +18,8 @@ namespace headroom {
 namespace {
 
 constexpr std::size_t kBlockBytes = std::size_t{1} << 18;
+// More white space than this in a row counts as content, so that it need not be held back.
+constexpr std::size_t kBlankBytes = std::size_t{1} << 16;
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 bool blank(std::string_view line) { return line.find_first_not_of(" \t\r\f\v") == std::string_view::npos; }
@@ -124,8 +126,8 @@ struct DocumentReader::Implementation {
     if (starts_line && begun) blank_lines += '\n';
     if (is_blank) {
       blank_lines += line;
-      if (blank_lines.size() < format.part_bytes) return {};
-      line = {};  // so many blanks are content: they must not pile up
+      if (blank_lines.size() < kBlankBytes) return {};
+      line = {};
     }
     const std::size_t expected = text.size() + blank_lines.size() + line.size();
     if (!text.empty() && expected > format.part_bytes) give_part(false);
@@ -142,12 +144,13 @@ struct DocumentReader::Implementation {
     const std::size_t line_break = rest.find('\n');
     const bool whole = line_break != std::string_view::npos || end_of_file;
     std::size_t length = std::min(line_break, rest.size());
-    const bool too_long = length > format.part_bytes;
+    // A separator is looked for in whole lines only, so they must be long enough to be one.
+    const std::size_t longest = std::max(format.line_bytes, format.separator.size() + 1);
+    const bool too_long = length > longest;
     if (!whole && !too_long) return false;
     if (too_long) {
-      const std::size_t space = rest.substr(0, format.part_bytes).rfind(' ');
-      length = space == std::string_view::npos || space == 0 ? utf8_boundary(rest, format.part_bytes) : space;
-      length = std::max<std::size_t>(length, 1);
+      const std::size_t space = rest.substr(0, longest).rfind(' ');
+      length = space == std::string_view::npos || space == 0 ? utf8_boundary(rest, longest) : space;
     }
     const std::string_view line = rest.substr(0, length);
     const bool starts_line = !inside_line;
@@ -218,7 +221,8 @@ struct DocumentReader::Implementation {
 DocumentReader::DocumentReader(std::vector<std::filesystem::path> files, DocumentFormat format)
     : implementation_(std::make_unique<Implementation>()) {
   if (files.empty()) throw Error(ExitCode::bad_data, "no text files to read", "Name text files or directories of them.");
-  HEADROOM_CHECK(format.part_bytes > 0, "parts of no bytes");
+  HEADROOM_CHECK(format.part_bytes > 0 && format.line_bytes >= 8, "parts of {} bytes, lines of {}", format.part_bytes,
+                 format.line_bytes);
   implementation_->paths = std::move(files);
   implementation_->format = std::move(format);
 }

@@ -12,13 +12,13 @@
 namespace headroom {
 
 struct DocumentFormat {
-  std::string separator = "<|endoftext|>";   // a line holding only this ends a document; so does the end of a file
-  std::size_t part_bytes = std::size_t{1} << 16;  // a part is about this long: cut before a line break where there is one
+  std::string separator = "<|endoftext|>";        // a line holding only this ends a document; so does the end of a file
+  std::size_t part_bytes = std::size_t{1} << 16;  // parts end at the last line break before this many bytes
+  std::size_t line_bytes = std::size_t{1} << 16;  // a longer line is cut, at a space or failing that between characters
 };
 
 // A piece of a document. The concatenation of a document's parts is its text: valid UTF-8, without the blank lines that
-// open and close it. A part after the first begins with the line break it was cut at, except within a line
-// longer than part_bytes, which is cut at a space or, failing that, between characters.
+// open and close it. A part after the first begins with the line break it was cut at, except within a line that was cut.
 struct DocumentPart {
   std::string text;
   std::uint64_t document = 0;  // ordinal over all files
