@@ -55,7 +55,9 @@ Progress::~Progress() {
   if (open_line_) std::fputc('\n', out_);
 }
 
-void Progress::advance(std::uint64_t count, const std::string& text) { set(done_ + count, text); }
+void Progress::advance(std::uint64_t count, const std::string& text) {
+  set(done_ + count, text);
+}
 
 void Progress::set(std::uint64_t done, const std::string& text) {
   if (finished_) return;

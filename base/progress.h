@@ -1,5 +1,5 @@
-// How far a long task is, for the person waiting: one line that is rewritten with an ETA on a terminal, plain lines now and
-// then anywhere else (a log must not fill with them).
+// How far a long task is, for the person waiting: one line that is rewritten with an ETA on a terminal, plain lines now
+// and then anywhere else (a log must not fill with them).
 #pragma once
 
 #include <chrono>

@@ -32,10 +32,10 @@ void set_row(Batch& batch, std::int64_t row, std::span<const std::int32_t> windo
 SampleOrder::SampleOrder(const TokenFile& tokens, std::int64_t seq_len, std::uint64_t seed)
     : samples_((tokens.size() - 1) / static_cast<std::uint64_t>(seq_len)), seq_len_(seq_len), seed_(seed) {
   if (samples_ == 0) {
-    throw Error(ExitCode::bad_data,
-                fmt::format("{}: {} tokens are less than one window of {} + 1", tokens.path().string(), tokens.size(),
-                            seq_len),
-                "Use more text or a smaller model.seq_len.");
+    throw Error(
+        ExitCode::bad_data,
+        fmt::format("{}: {} tokens are less than one window of {} + 1", tokens.path().string(), tokens.size(), seq_len),
+        "Use more text or a smaller model.seq_len.");
   }
 }
 
@@ -69,10 +69,10 @@ HeldOut::HeldOut(const TokenFile& tokens, std::int64_t seq_len, std::uint64_t li
     : tokens_(tokens), seq_len_(seq_len) {
   HEADROOM_CHECK(seq_len > 0, "windows of {} tokens", seq_len);
   if (tokens.size() < 2) {
-    throw Error(ExitCode::bad_data,
-                fmt::format("{}: {} token cannot be evaluated: a prediction needs two", tokens.path().string(),
-                            tokens.size()),
-                "Hold out more text.");
+    throw Error(
+        ExitCode::bad_data,
+        fmt::format("{}: {} token cannot be evaluated: a prediction needs two", tokens.path().string(), tokens.size()),
+        "Hold out more text.");
   }
   const auto stride = static_cast<std::uint64_t>(seq_len);
   available_ = (tokens.size() - 2) / stride + 1;

@@ -46,8 +46,8 @@ std::uint32_t batch_crc(const Batch& batch, std::uint32_t crc = 0);
 std::uint32_t combine_crc(std::uint32_t first, std::uint32_t second, std::uint64_t second_ids);
 
 // The held-out split cut into consecutive windows of seq_len + 1 tokens (stride seq_len), at most `limit` of them
-// (0: all), evenly spread over the file: every token but the first is a target once. The last window may be short (id 0,
-// target -1). Keeps a reference to `tokens`.
+// (0: all), evenly spread over the file: every token but the first is a target once. The last window may be short (id
+// 0, target -1). Keeps a reference to `tokens`.
 class HeldOut {
  public:
   HeldOut(const TokenFile& tokens, std::int64_t seq_len, std::uint64_t limit);

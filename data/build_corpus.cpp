@@ -95,10 +95,9 @@ class Builder {
   void warn_about_text() {
     for (const TextFile& file : result_.files) {
       if (file.invalid_utf8 > 0) {
-        result_.warnings.push_back(
-            fmt::format("{}: {} invalid UTF-8 sequence{} replaced by U+FFFD, the first at byte {} (line {})",
-                        file.path.string(), file.invalid_utf8, file.invalid_utf8 == 1 ? "" : "s",
-                        file.first_invalid_byte, file.first_invalid_line));
+        result_.warnings.push_back(fmt::format(
+            "{}: {} invalid UTF-8 sequence{} replaced by U+FFFD, the first at byte {} (line {})", file.path.string(),
+            file.invalid_utf8, file.invalid_utf8 == 1 ? "" : "s", file.first_invalid_byte, file.first_invalid_line));
       }
       if (file.documents == 0) result_.warnings.push_back(fmt::format("{}: no text in it", file.path.string()));
     }

@@ -1,5 +1,5 @@
-// Text files to a corpus directory (docs/corpus-format.md), in a stream: memory does not grow with the text, except by 8
-// bytes and a little a document where duplicates are dropped.
+// Text files to a corpus directory (docs/corpus-format.md), in a stream: memory does not grow with the text, except by
+// 8 bytes and a little a document where duplicates are dropped.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ struct BuildOptions {
   TokenizerTraining tokenizer = {.vocab_size = 8192, .sample_bytes = 8'000'000, .format = {}};
   SplitOptions split;
   std::string separator = DocumentFormat{}.separator;
-  int threads = 1;                           // that encode
-  bool overwrite = false;                    // replace a corpus at `output`
+  int threads = 1;         // that encode
+  bool overwrite = false;  // replace a corpus at `output`
 };
 
 struct BuildResult {
@@ -43,8 +43,9 @@ struct BuildResult {
 // Hears how far a stage ("reading", "training tokenizer", "encoding") is, in bytes of text files.
 using BuildProgress = std::function<void(const std::string& stage, std::uint64_t done, std::uint64_t total)>;
 
-// Everything is written into `output`.partial, which is renamed at the end; a partial one left by an interrupted build is
-// begun afresh. The same texts, options and library give the same token files and tokenizer, whatever the threads. Throws
+// Everything is written into `output`.partial, which is renamed at the end; a partial one left by an interrupted build
+// is begun afresh. The same texts, options and library give the same token files and tokenizer, whatever the threads.
+// Throws
 //   ExitCode::usage      `output` exists (without overwrite), is not a corpus, or holds one of the texts; bad options
 //   ExitCode::bad_data   no, unreadable or changing texts; an unsuitable tokenizer; too little text to split
 //   ExitCode::disk_full  writing failed

@@ -19,8 +19,9 @@ constexpr const char* kAgainHint = "Make the corpus again: `headroom tokenize TE
 
 void check_tokenizer(const TokenFile& tokens, const std::string& fingerprint, const fs::path& model) {
   if (tokens.tokenizer_fingerprint() != fingerprint) {
-    fail_corpus(tokens.path(), fmt::format("its tokens were made by tokenizer {}, but {} is {}",
-                                           tokens.tokenizer_fingerprint(), model.string(), fingerprint),
+    fail_corpus(tokens.path(),
+                fmt::format("its tokens were made by tokenizer {}, but {} is {}", tokens.tokenizer_fingerprint(),
+                            model.string(), fingerprint),
                 "Put the tokenizer.model back that the corpus was made with, or make the corpus again.");
   }
 }
@@ -29,9 +30,8 @@ void check_tokenizer(const TokenFile& tokens, const std::string& fingerprint, co
 void check_splits(const Corpus& corpus) {
   if (corpus.train.vocab_size() != 0 && corpus.valid.vocab_size() != 0 &&
       corpus.train.vocab_size() != corpus.valid.vocab_size()) {
-    fail_corpus(corpus.valid.path(),
-                fmt::format("a vocabulary of {}, but {} has {}", corpus.valid.vocab_size(), corpus.train.path().string(),
-                            corpus.train.vocab_size()));
+    fail_corpus(corpus.valid.path(), fmt::format("a vocabulary of {}, but {} has {}", corpus.valid.vocab_size(),
+                                                 corpus.train.path().string(), corpus.train.vocab_size()));
   }
   if (!corpus.train.tokenizer_fingerprint().empty() && !corpus.valid.tokenizer_fingerprint().empty() &&
       corpus.train.tokenizer_fingerprint() != corpus.valid.tokenizer_fingerprint()) {
@@ -57,8 +57,8 @@ Corpus open_directory(const fs::path& path) {
       !json["tokenizer"].contains("fingerprint") || !json["tokenizer"]["fingerprint"].is_string()) {
     fail_corpus(description, "it is damaged: no JSON with tokenizer.fingerprint");
   }
-  Corpus corpus{TokenFile::open(path / "train.tokens"), TokenFile::open(path / "valid.tokens"), path / "tokenizer.model",
-                0};
+  Corpus corpus{TokenFile::open(path / "train.tokens"), TokenFile::open(path / "valid.tokens"),
+                path / "tokenizer.model", 0};
   check_splits(corpus);
   const Tokenizer tokenizer = Tokenizer::load(corpus.tokenizer_model);
   check_tokenizer(corpus.train, tokenizer.fingerprint(), corpus.tokenizer_model);

@@ -29,16 +29,16 @@ class TokenFile {
   TokenFile(TokenFile&&) noexcept;
   TokenFile& operator=(TokenFile&&) noexcept;
 
-  std::uint64_t size() const;                          // tokens
-  std::span<const std::uint64_t> documents() const;    // first token of each; empty when the form has none
+  std::uint64_t size() const;                        // tokens
+  std::span<const std::uint64_t> documents() const;  // first token of each; empty when the form has none
   // Copies tokens [begin, begin + out.size()). Throws ExitCode::bad_data for an id >= vocab_limit, naming file,
   // position and id. A limit of 0 means only that ids fit into 31 bits.
   void read(std::uint64_t begin, std::span<std::int32_t> out, std::int64_t vocab_limit) const;
 
-  std::int64_t vocab_size() const;                     // from the header; 0 when the form does not say
-  const std::string& tokenizer_fingerprint() const;    // empty when the form does not say
-  std::uint64_t fingerprint() const;                   // of sizes, dtype and a sample of the contents
-  const std::string& form() const;                     // "Headroom", "llm.c", "nanoGPT" or "Megatron-LM"
+  std::int64_t vocab_size() const;                   // from the header; 0 when the form does not say
+  const std::string& tokenizer_fingerprint() const;  // empty when the form does not say
+  std::uint64_t fingerprint() const;                 // of sizes, dtype and a sample of the contents
+  const std::string& form() const;                   // "Headroom", "llm.c", "nanoGPT" or "Megatron-LM"
   const std::filesystem::path& path() const;
 
  private:

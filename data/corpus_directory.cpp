@@ -20,8 +20,8 @@ namespace fs = std::filesystem;
 
 // Everything a build may leave in its directory; nothing else is ever removed.
 constexpr std::array<const char*, 10> kOwnFiles = {
-    "corpus.json",          "corpus.json.partial",    "tokenizer.model",      "tokenizer.model.partial", "train.tokens",
-    "train.tokens.offsets", "valid.tokens",           "valid.tokens.offsets", "documents.records",       "lock"};
+    "corpus.json",          "corpus.json.partial", "tokenizer.model",      "tokenizer.model.partial", "train.tokens",
+    "train.tokens.offsets", "valid.tokens",        "valid.tokens.offsets", "documents.records",       "lock"};
 
 [[noreturn]] void fail_disk(const fs::path& path, const std::string& what) {
   throw Error(ExitCode::disk_full, fmt::format("{}: {}", path.string(), what),
@@ -63,8 +63,8 @@ void check_target(const fs::path& target, bool overwrite, const std::vector<fs::
   for (const fs::path& source : sources) {
     const fs::path file = fs::weakly_canonical(source);
     if (std::mismatch(inside.begin(), inside.end(), file.begin(), file.end()).first == inside.end()) {
-      throw Error(ExitCode::usage, fmt::format("{} would be replaced while {} in it is read", target.string(),
-                                               source.string()),
+      throw Error(ExitCode::usage,
+                  fmt::format("{} would be replaced while {} in it is read", target.string(), source.string()),
                   "Choose another place for the corpus.");
     }
   }

@@ -11,7 +11,8 @@ class CorpusDirectory {
   // Checks the target and makes an empty, locked NAME.partial. `sources` are files that must not lie in the target.
   // Throws ExitCode::usage when the target exists and may not be replaced, ExitCode::busy when another process
   // builds there, ExitCode::disk_full when the directory cannot be made.
-  CorpusDirectory(const std::filesystem::path& target, bool overwrite, const std::vector<std::filesystem::path>& sources);
+  CorpusDirectory(const std::filesystem::path& target, bool overwrite,
+                  const std::vector<std::filesystem::path>& sources);
   // Leaves an unfinished NAME.partial where it is: the next build removes it.
   ~CorpusDirectory();
   CorpusDirectory(const CorpusDirectory&) = delete;

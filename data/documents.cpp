@@ -22,20 +22,19 @@ constexpr std::size_t kBlockBytes = std::size_t{1} << 18;
 constexpr std::size_t kBlankBytes = std::size_t{1} << 16;
 constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
-bool blank(std::string_view line) { return line.find_first_not_of(" \t\r\f\v") == std::string_view::npos; }
+bool blank(std::string_view line) {
+  return line.find_first_not_of(" \t\r\f\v") == std::string_view::npos;
+}
 
 // One open text file, hashed as it is read.
 class FileBlocks {
  public:
   explicit FileBlocks(const std::filesystem::path& path)
-      : path_(path), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)), state_(XXH64_createState()) {
+      : path_(path), state_(XXH64_createState()), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
     if (descriptor_ < 0) fail();
-    HEADROOM_CHECK(state_ != nullptr && XXH64_reset(state_, 0) == XXH_OK, "no memory for a hash");
+    HEADROOM_CHECK(state_ != nullptr && XXH64_reset(state_.get(), 0) == XXH_OK, "no memory for a hash");
   }
-  ~FileBlocks() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-    XXH64_freeState(state_);
-  }
+  ~FileBlocks() { ::close(descriptor_); }
   FileBlocks(const FileBlocks&) = delete;
   FileBlocks& operator=(const FileBlocks&) = delete;
 
@@ -49,11 +48,11 @@ class FileBlocks {
     } while (count < 0 && errno == EINTR);
     if (count < 0) fail();
     out.resize(before + static_cast<std::size_t>(count));
-    XXH64_update(state_, out.data() + before, static_cast<std::size_t>(count));
+    XXH64_update(state_.get(), out.data() + before, static_cast<std::size_t>(count));
     return static_cast<std::size_t>(count);
   }
 
-  std::string hash() const { return fmt::format("{:016x}", XXH64_digest(state_)); }
+  std::string hash() const { return fmt::format("{:016x}", XXH64_digest(state_.get())); }
 
  private:
   [[noreturn]] void fail() const {
@@ -61,9 +60,13 @@ class FileBlocks {
                 "Check the path and its permissions.");
   }
 
+  struct Release {
+    void operator()(XXH64_state_t* state) const { XXH64_freeState(state); }
+  };
+
   std::filesystem::path path_;
+  std::unique_ptr<XXH64_state_t, Release> state_;
   int descriptor_;
-  XXH64_state_t* state_;
 };
 
 }  // namespace
@@ -77,14 +80,14 @@ struct DocumentReader::Implementation {
   TextFile file;                       // its facts so far
   std::string raw;                     // read and not yet cut into lines
   std::size_t raw_at = 0;
-  std::uint64_t raw_offset = 0;        // where in the file raw[raw_at] lies
+  std::uint64_t raw_offset = 0;  // where in the file raw[raw_at] lies
   std::uint64_t line_number = 1;
-  bool inside_line = false;            // raw[raw_at] continues a line that was cut
+  bool inside_line = false;  // raw[raw_at] continues a line that was cut
 
-  std::string text;                    // of the document, not yet handed out
-  std::string blank_lines;             // held back: dropped when the document ends here
-  bool begun = false;                  // the document has text
-  bool part_given = false;             // and some of it was handed out
+  std::string text;         // of the document, not yet handed out
+  std::string blank_lines;  // held back: dropped when the document ends here
+  bool begun = false;       // the document has text
+  bool part_given = false;  // and some of it was handed out
   std::uint64_t documents = 0;
 
   std::deque<DocumentPart> ready;
@@ -220,7 +223,8 @@ struct DocumentReader::Implementation {
 
 DocumentReader::DocumentReader(std::vector<std::filesystem::path> files, DocumentFormat format)
     : implementation_(std::make_unique<Implementation>()) {
-  if (files.empty()) throw Error(ExitCode::bad_data, "no text files to read", "Name text files or directories of them.");
+  if (files.empty())
+    throw Error(ExitCode::bad_data, "no text files to read", "Name text files or directories of them.");
   HEADROOM_CHECK(format.part_bytes > 0 && format.line_bytes >= 8, "parts of {} bytes, lines of {}", format.part_bytes,
                  format.line_bytes);
   implementation_->paths = std::move(files);
@@ -238,8 +242,12 @@ bool DocumentReader::next(DocumentPart& part) {
   return true;
 }
 
-std::uint64_t DocumentReader::bytes_read() const { return implementation_->total_bytes; }
-const std::vector<TextFile>& DocumentReader::files() const { return implementation_->finished; }
+std::uint64_t DocumentReader::bytes_read() const {
+  return implementation_->total_bytes;
+}
+const std::vector<TextFile>& DocumentReader::files() const {
+  return implementation_->finished;
+}
 
 std::vector<std::filesystem::path> text_files(const std::vector<std::filesystem::path>& paths) {
   namespace fs = std::filesystem;

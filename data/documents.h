@@ -18,7 +18,8 @@ struct DocumentFormat {
 };
 
 // A piece of a document. The concatenation of a document's parts is its text: valid UTF-8, without the blank lines that
-// open and close it. A part after the first begins with the line break it was cut at, except within a line that was cut.
+// open and close it. A part after the first begins with the line break it was cut at, except within a line that was
+// cut.
 struct DocumentPart {
   std::string text;
   std::uint64_t document = 0;  // ordinal over all files
@@ -32,9 +33,9 @@ struct TextFile {
   std::uint64_t bytes = 0;
   std::string hash;  // xxHash64 of the raw bytes, 16 hex digits
   std::uint64_t documents = 0;
-  std::uint64_t invalid_utf8 = 0;         // invalid parts, each replaced by U+FFFD
-  std::uint64_t first_invalid_byte = 0;   // offset in the file of the first of them
-  std::uint64_t first_invalid_line = 0;   // its line, from 1
+  std::uint64_t invalid_utf8 = 0;        // invalid parts, each replaced by U+FFFD
+  std::uint64_t first_invalid_byte = 0;  // offset in the file of the first of them
+  std::uint64_t first_invalid_line = 0;  // its line, from 1
 };
 
 // Reads the files in the order given. Documents of nothing but white space are left out.
@@ -48,8 +49,8 @@ class DocumentReader {
   // holds no text (zero bytes in its first kilobytes).
   bool next(DocumentPart& part);
 
-  std::uint64_t bytes_read() const;             // raw bytes of all files so far
-  const std::vector<TextFile>& files() const;   // those read to their end
+  std::uint64_t bytes_read() const;            // raw bytes of all files so far
+  const std::vector<TextFile>& files() const;  // those read to their end
 
  private:
   struct Implementation;

@@ -36,8 +36,9 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
-// A file written from front to back through a buffer. Errors throw ExitCode::disk_full naming the file. A writer that is
-// destroyed without `close` leaves an unfinished file behind: write into a directory or name that is renamed at the end.
+// A file written from front to back through a buffer. Errors throw ExitCode::disk_full naming the file. A writer that
+// is destroyed without `close` leaves an unfinished file behind: write into a directory or name that is renamed at the
+// end.
 class FileWriter {
  public:
   explicit FileWriter(const std::filesystem::path& path);

@@ -14,8 +14,8 @@
 
 namespace headroom {
 
-// `give` and `take` are for one thread, the owner's; `work` runs on the others. Destroying the object drops what was not
-// begun and waits for the rest.
+// `give` and `take` are for one thread, the owner's; `work` runs on the others. Destroying the object drops what was
+// not begun and waits for the rest.
 template <typename Input, typename Output>
 class OrderedWorkers {
  public:

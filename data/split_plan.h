@@ -1,5 +1,5 @@
-// Which documents are trained on and which are held out: decided from every document's size and hash, once the files have
-// been read through a first time.
+// Which documents are trained on and which are held out: decided from every document's size and hash, once the files
+// have been read through a first time.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ enum class Split { train, valid, dropped };
 struct TextSurvey {
   std::vector<TextFile> files;
   std::uint64_t documents = 0;
-  std::uint64_t text_bytes = 0;   // of the documents
+  std::uint64_t text_bytes = 0;  // of the documents
 };
 
 // A document is held out when its hash modulo round(1 / held_out) is 0: the same text falls on the same side whatever
@@ -73,11 +73,11 @@ class SplitPlan {
   std::filesystem::path records_;
   TextSurvey survey_;
   std::uint64_t modulus_ = 0;
-  std::uint64_t largest_ = 0;         // bytes of a document that may be held out
-  bool fallback_ = false;             // nothing was a candidate: fallback_hash_ is held out
+  std::uint64_t largest_ = 0;  // bytes of a document that may be held out
+  bool fallback_ = false;      // nothing was a candidate: fallback_hash_ is held out
   std::uint64_t fallback_hash_ = 0;
   bool single_ = false;
-  std::uint64_t tail_begin_ = 0;      // of a single document: where the held-out part begins
+  std::uint64_t tail_begin_ = 0;  // of a single document: where the held-out part begins
 };
 
 }  // namespace headroom

@@ -51,12 +51,24 @@ TokenFile TokenFile::open(const std::filesystem::path& path) {
   return file;
 }
 
-std::uint64_t TokenFile::size() const { return implementation_->layout.count; }
-std::span<const std::uint64_t> TokenFile::documents() const { return implementation_->layout.documents; }
-std::int64_t TokenFile::vocab_size() const { return implementation_->layout.vocab_size; }
-const std::string& TokenFile::tokenizer_fingerprint() const { return implementation_->layout.tokenizer_fingerprint; }
-const std::string& TokenFile::form() const { return implementation_->layout.form; }
-const std::filesystem::path& TokenFile::path() const { return implementation_->path; }
+std::uint64_t TokenFile::size() const {
+  return implementation_->layout.count;
+}
+std::span<const std::uint64_t> TokenFile::documents() const {
+  return implementation_->layout.documents;
+}
+std::int64_t TokenFile::vocab_size() const {
+  return implementation_->layout.vocab_size;
+}
+const std::string& TokenFile::tokenizer_fingerprint() const {
+  return implementation_->layout.tokenizer_fingerprint;
+}
+const std::string& TokenFile::form() const {
+  return implementation_->layout.form;
+}
+const std::filesystem::path& TokenFile::path() const {
+  return implementation_->path;
+}
 
 void TokenFile::read(std::uint64_t begin, std::span<std::int32_t> out, std::int64_t vocab_limit) const {
   const TokenLayout& layout = implementation_->layout;

@@ -10,8 +10,8 @@ namespace headroom {
 inline constexpr std::string_view kTokenMagic = "HRTOKENS";
 inline constexpr std::uint32_t kTokenVersion = 1;
 
-// The first 64 bytes, little-endian. Then the tokens, zeros up to a multiple of 8 bytes, and the documents' first tokens
-// (u64 each, increasing, the first 0). Nothing follows.
+// The first 64 bytes, little-endian. Then the tokens, zeros up to a multiple of 8 bytes, and the documents' first
+// tokens (u64 each, increasing, the first 0). Nothing follows.
 struct TokenHeader {
   std::array<char, 8> magic;
   std::uint32_t version;
@@ -24,6 +24,8 @@ struct TokenHeader {
 };
 static_assert(sizeof(TokenHeader) == 64);
 
-inline constexpr std::uint32_t token_bytes_for(std::uint64_t vocab_size) { return vocab_size < 65536 ? 2 : 4; }
+inline constexpr std::uint32_t token_bytes_for(std::uint64_t vocab_size) {
+  return vocab_size < 65536 ? 2 : 4;
+}
 
 }  // namespace headroom

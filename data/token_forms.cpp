@@ -56,8 +56,8 @@ TokenLayout open_headroom(const std::filesystem::path& path, MappedFile file) {
   }
   if (header.token_bytes != token_bytes_for(header.vocab_size) || header.vocab_size == 0 ||
       header.vocab_size > 0x7FFFFFFF) {
-    fail_token_file(path, fmt::format("{} bytes a token do not go with a vocabulary of {}", header.token_bytes,
-                                      header.vocab_size));
+    fail_token_file(
+        path, fmt::format("{} bytes a token do not go with a vocabulary of {}", header.token_bytes, header.vocab_size));
   }
   if (header.token_count == 0) fail_token_file(path, "it holds no tokens");
   const std::uint64_t body = file.size() - sizeof(TokenHeader);
@@ -98,7 +98,8 @@ TokenLayout open_llmc(const std::filesystem::path& path, MappedFile file, std::i
   const auto count = file.load<std::int32_t>(8);
   const std::int32_t expected_version = magic == kLlmcGpt2 ? 1 : 7;
   if (version != expected_version) {
-    fail_token_file(path, fmt::format("llm.c's magic {} goes with version {}, not {}", magic, expected_version, version));
+    fail_token_file(path,
+                    fmt::format("llm.c's magic {} goes with version {}, not {}", magic, expected_version, version));
   }
   if (count <= 0) fail_token_file(path, fmt::format("llm.c's header tells of {} tokens", count), kDamagedHint);
   TokenLayout layout;
@@ -120,8 +121,8 @@ TokenLayout open_llmc(const std::filesystem::path& path, MappedFile file, std::i
 // nanoGPT's files have no header, so all that can be done is to turn away what is surely something else.
 TokenLayout open_raw(const std::filesystem::path& path, MappedFile file) {
   if (file.size() % 2 != 0) {
-    fail_token_file(path, fmt::format("{} bytes are no whole number of 16-bit tokens, and no known header opens it",
-                                      file.size()));
+    fail_token_file(
+        path, fmt::format("{} bytes are no whole number of 16-bit tokens, and no known header opens it", file.size()));
   }
   const auto bytes = file.bytes();
   const auto head = bytes.first(std::min<std::size_t>(bytes.size(), 4096));

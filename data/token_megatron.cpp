@@ -1,6 +1,7 @@
 // Megatron-LM's pair of files (its core/datasets/indexed_dataset.py). The index, packed and little-endian:
 //   9 bytes "MMIDIDX\0\0", u64 version 1, u8 type code, u64 sequences S, u64 entries D of the document index,
-//   i32 x S sequence lengths, i64 x S byte offsets of the sequences, i64 x D: the documents' first sequences and, last, S.
+//   i32 x S sequence lengths, i64 x S byte offsets of the sequences, i64 x D: the documents' first sequences and, last,
+//   S.
 // (A byte a sequence may follow in multimodal sets; those are refused.) The tokens lie without gaps in the .bin file.
 #include <optional>
 #include <utility>

@@ -11,7 +11,9 @@
 namespace headroom {
 namespace {
 
-std::filesystem::path with_suffix(std::filesystem::path path, const char* suffix) { return path += suffix; }
+std::filesystem::path with_suffix(std::filesystem::path path, const char* suffix) {
+  return path += suffix;
+}
 
 }  // namespace
 

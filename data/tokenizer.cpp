@@ -43,7 +43,9 @@ Tokenizer Tokenizer::load(const std::filesystem::path& model_file) {
   return tokenizer;
 }
 
-std::vector<std::int32_t> Tokenizer::encode(std::string_view text) const { return implementation_->encode(text); }
+std::vector<std::int32_t> Tokenizer::encode(std::string_view text) const {
+  return implementation_->encode(text);
+}
 
 std::vector<std::int32_t> Tokenizer::encode_continuation(std::string_view text) const {
   const Implementation& self = *implementation_;
@@ -71,7 +73,9 @@ std::string Tokenizer::piece(std::int32_t id) const {
   return implementation_->processor.IdToPiece(id);
 }
 
-std::int32_t Tokenizer::vocab_size() const { return implementation_->processor.GetPieceSize(); }
+std::int32_t Tokenizer::vocab_size() const {
+  return implementation_->processor.GetPieceSize();
+}
 
 std::int32_t Tokenizer::bos() const {
   const int id = implementation_->processor.bos_id();
@@ -82,6 +86,8 @@ std::int32_t Tokenizer::bos() const {
   return id;
 }
 
-const std::string& Tokenizer::fingerprint() const { return implementation_->fingerprint; }
+const std::string& Tokenizer::fingerprint() const {
+  return implementation_->fingerprint;
+}
 
 }  // namespace headroom

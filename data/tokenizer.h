@@ -52,8 +52,9 @@ struct TokenizerTraining {
 
 // Trains on the files' documents and writes `model_file` (beside and renamed). The same files and options give the same
 // bytes. Memory grows with the number of different words in the sample, not with the text. A text too small
-// for the vocabulary gives a smaller one. Throws ExitCode::bad_data when there is no text, ExitCode::usage when vocab_size
-// has no room for the 256 bytes, three control pieces and the text's characters. `progress` hears the raw bytes read.
+// for the vocabulary gives a smaller one. Throws ExitCode::bad_data when there is no text, ExitCode::usage when
+// vocab_size has no room for the 256 bytes, three control pieces and the text's characters. `progress` hears the raw
+// bytes read.
 void train_tokenizer(const std::vector<std::filesystem::path>& texts, const TokenizerTraining& options,
                      const std::filesystem::path& model_file,
                      const std::function<void(std::uint64_t bytes_read)>& progress = {});

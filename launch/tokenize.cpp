@@ -23,8 +23,8 @@ class StageProgress {
       progress_.emplace(stage, total);
       stage_ = stage;
     }
-    progress_->set(done, fmt::format("{:.1f} / {:.1f} MB", static_cast<double>(done) / 1e6,
-                                     static_cast<double>(total) / 1e6));
+    progress_->set(
+        done, fmt::format("{:.1f} / {:.1f} MB", static_cast<double>(done) / 1e6, static_cast<double>(total) / 1e6));
   }
   void finish() {
     if (progress_) progress_->finish();
@@ -45,8 +45,8 @@ class TokenizeVerb : public Verb {
     app.add_option("--vocab-size", options_.tokenizer.vocab_size, "pieces of the tokenizer to train")
         ->capture_default_str()
         ->check(CLI::Range(300, 1'000'000));
-    auto* model = app.add_option("--tokenizer", options_.tokenizer_model,
-                                 "use this SentencePiece model instead of training one");
+    auto* model =
+        app.add_option("--tokenizer", options_.tokenizer_model, "use this SentencePiece model instead of training one");
     app.get_option("--vocab-size")->excludes(model);
     app.add_option("--sample-mb", sample_mb_, "train the tokenizer on about this much of the text; 0: on all of it")
         ->capture_default_str()
@@ -61,15 +61,16 @@ class TokenizeVerb : public Verb {
     app.add_option("-j,--threads", threads_, "threads that encode; 0: one a core")
         ->capture_default_str()
         ->check(CLI::Range(0, 1024));
-    app.footer("The corpus's form is described in docs/corpus-format.md. launch/prepare_corpus.sh makes the default text.");
+    app.footer(
+        "The corpus's form is described in docs/corpus-format.md. launch/prepare_corpus.sh makes the default text.");
   }
 
   ExitCode run() override {
     options_.threads = threads_ > 0 ? threads_ : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
     options_.tokenizer.sample_bytes = static_cast<std::uint64_t>(sample_mb_ * 1e6);
     StageProgress progress;
-    const BuildResult result = build_corpus(
-        options_, [&](const std::string& stage, std::uint64_t done, std::uint64_t total) { progress(stage, done, total); });
+    const BuildResult result = build_corpus(options_, [&](const std::string& stage, std::uint64_t done,
+                                                          std::uint64_t total) { progress(stage, done, total); });
     progress.finish();
     for (const std::string& warning : result.warnings) fmt::print(stderr, "warning: {}\n", warning);
     fmt::print("{:9}  {:>12}  {:>10}  {:>9}\n", "split", "tokens", "documents", "text MB");
@@ -95,6 +96,8 @@ class TokenizeVerb : public Verb {
 
 }  // namespace
 
-std::unique_ptr<Verb> make_tokenize_verb() { return std::make_unique<TokenizeVerb>(); }
+std::unique_ptr<Verb> make_tokenize_verb() {
+  return std::make_unique<TokenizeVerb>();
+}
 
 }  // namespace headroom

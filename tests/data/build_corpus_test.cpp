@@ -200,8 +200,9 @@ TEST(BuildCorpus, InvalidUtf8IsAWarningThatSaysWhere) {
   const auto line = std::count(before.begin(), before.end(), '\n') + 1;
   const BuildResult result = build_corpus(small_options(scratch, {text}));
   ASSERT_EQ(result.warnings.size(), 1u);
-  EXPECT_THAT(result.warnings[0], testing::AllOf(testing::HasSubstr("text.txt: 1 invalid UTF-8"),
-                                                 testing::HasSubstr(fmt::format("byte {} (line {})", before.size() + 3, line))));
+  EXPECT_THAT(result.warnings[0],
+              testing::AllOf(testing::HasSubstr("text.txt: 1 invalid UTF-8"),
+                             testing::HasSubstr(fmt::format("byte {} (line {})", before.size() + 3, line))));
 }
 
 TEST(BuildCorpus, AVocabularyTheTextCannotFillIsAWarning) {

@@ -13,8 +13,8 @@ using test::Scratch;
 constexpr const char* kReplacement = "\xEF\xBF\xBD";
 
 // The documents of `files`, put together from their parts.
-std::vector<std::string> documents_of(const std::vector<std::filesystem::path>& files, const DocumentFormat& format = {},
-                                      std::vector<TextFile>* facts = nullptr) {
+std::vector<std::string> documents_of(const std::vector<std::filesystem::path>& files,
+                                      const DocumentFormat& format = {}, std::vector<TextFile>* facts = nullptr) {
   DocumentReader reader(files, format);
   std::vector<std::string> documents;
   DocumentPart part;
@@ -33,7 +33,8 @@ std::vector<std::string> documents_of(const std::vector<std::filesystem::path>& 
 
 TEST(Documents, AreSeparatedByLinesThatHoldOnlyTheSeparator) {
   const Scratch scratch;
-  const auto file = scratch.file("a.txt", "one\ntwo\n<|endoftext|>\n\n three <|endoftext|>\nfour\n\n<|endoftext|>\r\nfive");
+  const auto file =
+      scratch.file("a.txt", "one\ntwo\n<|endoftext|>\n\n three <|endoftext|>\nfour\n\n<|endoftext|>\r\nfive");
   EXPECT_THAT(documents_of({file}), testing::ElementsAre("one\ntwo", " three <|endoftext|>\nfour", "five"));
 }
 
@@ -54,7 +55,8 @@ TEST(Documents, AreTheSameWhateverTheSizeOfTheParts) {
   const Scratch scratch;
   std::string text;
   for (int i = 0; i < 700; ++i) {
-    text += test::prose(i % 7, static_cast<unsigned>(i)) + (i % 5 == 0 ? "\n \n" : "") + (i % 11 == 0 ? "<|endoftext|>\n" : "");
+    text += test::prose(i % 7, static_cast<unsigned>(i)) + (i % 5 == 0 ? "\n \n" : "") +
+            (i % 11 == 0 ? "<|endoftext|>\n" : "");
     if (i % 13 == 0) text += std::string(static_cast<std::size_t>(i), 'x') + "é日本" + std::string(97, 'y') + "\n";
   }
   const auto file = scratch.file("a.txt", text);
@@ -124,7 +126,8 @@ TEST(TextFiles, OfADirectoryAreItsSortedTxtFiles) {
   scratch.file("d/sub/a.txt", "a");
   scratch.file("d/readme.md", "no");
   const auto extra = scratch.file("extra", "named");
-  EXPECT_THAT(text_files({extra, scratch / "d"}), testing::ElementsAre(extra, scratch / "d/b.txt", scratch / "d/sub/a.txt"));
+  EXPECT_THAT(text_files({extra, scratch / "d"}),
+              testing::ElementsAre(extra, scratch / "d/b.txt", scratch / "d/sub/a.txt"));
 }
 
 TEST(TextFiles, MustExistBeFoundAndBeNamedOnce) {
@@ -144,15 +147,23 @@ TEST(Utf8, TheStandardsExamplesOfInvalidForms) {
     append_valid_utf8(text, out);
     return out;
   };
-  EXPECT_EQ(repaired("a\xF1\x80\x80\xE1\x80\xC2" "b\x80" "c\x80\xBF" "d"), "a" + r + r + r + "b" + r + "c" + r + r + "d");
-  EXPECT_EQ(repaired("\xC0\xAF"), r + r);                  // overlong
-  EXPECT_EQ(repaired("\xED\xA0\x80"), r + r + r);          // a surrogate
-  EXPECT_EQ(repaired("\xF4\x91\x92\x93" "A"), r + r + r + r + "A");  // beyond U+10FFFF
+  EXPECT_EQ(repaired("a\xF1\x80\x80\xE1\x80\xC2"
+                     "b\x80"
+                     "c\x80\xBF"
+                     "d"),
+            "a" + r + r + r + "b" + r + "c" + r + r + "d");
+  EXPECT_EQ(repaired("\xC0\xAF"), r + r);          // overlong
+  EXPECT_EQ(repaired("\xED\xA0\x80"), r + r + r);  // a surrogate
+  EXPECT_EQ(repaired("\xF4\x91\x92\x93"
+                     "A"),
+            r + r + r + r + "A");  // beyond U+10FFFF
   EXPECT_EQ(repaired("ok \xF0\x9F\x98\x80 \xE2\x82\xAC"), "ok \xF0\x9F\x98\x80 \xE2\x82\xAC");
 }
 
 TEST(Utf8, CutsFallBetweenCharacters) {
-  const std::string text = "a\xE2\x82\xAC" "b";
+  const std::string text =
+      "a\xE2\x82\xAC"
+      "b";
   EXPECT_EQ(utf8_boundary(text, 1), 1u);
   EXPECT_EQ(utf8_boundary(text, 2), 1u);
   EXPECT_EQ(utf8_boundary(text, 3), 1u);

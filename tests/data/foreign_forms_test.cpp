@@ -202,7 +202,12 @@ TEST(Megatron, IndexesThatLieAreRefused) {
   expect_refused([](Megatron& m) { m.sequence_count = 4; }, "do not hold exactly");
   expect_refused([](Megatron& m) { m.sequence_count = (std::uint64_t{1} << 62) + 3; }, "do not hold exactly");
   expect_refused([](Megatron& m) { m.document_count = (std::uint64_t{1} << 61) + 3; }, "do not hold exactly");
-  expect_refused([](Megatron& m) { m.trailer = "\0\0\0"; m.trailer.resize(3); }, "multimodal");
+  expect_refused(
+      [](Megatron& m) {
+        m.trailer = "\0\0\0";
+        m.trailer.resize(3);
+      },
+      "multimodal");
   expect_refused([](Megatron& m) { m.lengths[1] = -2; }, "length of -2");
   expect_refused([](Megatron& m) { m.lengths[2] = 2147483647; }, "end before sequence 2");
   expect_refused([](Megatron& m) { m.lengths[2] = 3; }, "take 16");

@@ -55,8 +55,9 @@ std::string bytes_of(const std::vector<T>& values) {
 
 // Prose enough to train a tokenizer on: sentences over a small set of words, in an order that never repeats itself.
 inline std::string prose(int sentences, unsigned seed = 1) {
-  static const char* const words[] = {"the", "river", "carries", "old", "stories", "from", "mountain", "villages", "to",
-                                      "quiet", "harbours", "where", "people", "listen", "and", "remember", "winter", "light"};
+  static const char* const words[] = {"the",      "river",    "carries", "old",      "stories",  "from",
+                                      "mountain", "villages", "to",      "quiet",    "harbours", "where",
+                                      "people",   "listen",   "and",     "remember", "winter",   "light"};
   std::string text;
   unsigned state = seed;
   for (int sentence = 0; sentence < sentences; ++sentence) {

@@ -35,7 +35,9 @@ std::filesystem::path write_example(const Scratch& scratch, std::uint64_t vocab_
   return path;
 }
 
-std::vector<std::int32_t> eleven(std::int32_t largest) { return {1, 0, 7, 3, 9, 12, 2, largest, 5, 1, 4}; }
+std::vector<std::int32_t> eleven(std::int32_t largest) {
+  return {1, 0, 7, 3, 9, 12, 2, largest, 5, 1, 4};
+}
 
 // The file with its header changed and the checksum made to match again: a header that lies.
 std::string with_header(std::string content, const std::function<void(TokenHeader&)>& change) {

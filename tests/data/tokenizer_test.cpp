@@ -31,9 +31,9 @@ TEST_F(TokenizerTest, DecodingGivesBackAnyText) {
   const Tokenizer tokenizer = load();
   EXPECT_EQ(tokenizer.vocab_size(), 400);
   for (const std::string text :
-       {"the river carries old stories.", " two  spaces,\ttabs\n\n\nand lines ", "", "\n", "a", " ", "caf\u00e9 \u65e5\u672c\u8a9e",
-        "\U0001F600 \U0001F468\u200D\U0001F469\u200D\U0001F467", "\u2581 the library's own blank?", "<s> is text, not BOS </s>",
-        "1234567890", "ABC\x01\x7f", "line\r\nline"}) {
+       {"the river carries old stories.", " two  spaces,\ttabs\n\n\nand lines ", "", "\n", "a", " ",
+        "caf\u00e9 \u65e5\u672c\u8a9e", "\U0001F600 \U0001F468\u200D\U0001F469\u200D\U0001F467",
+        "\u2581 the library's own blank?", "<s> is text, not BOS </s>", "1234567890", "ABC\x01\x7f", "line\r\nline"}) {
     const auto ids = tokenizer.encode(text);
     if (text.find("\u2581") != std::string::npos) continue;  // SentencePiece writes blanks with this character
     EXPECT_EQ(tokenizer.decode(ids), text);
@@ -75,8 +75,8 @@ TEST_F(TokenizerTest, TrainingAgainGivesTheSameBytes) {
 
 TEST_F(TokenizerTest, ASampleIsSpreadOverAllOfTheText) {
   // The last quarter is about something else; a sample of a tenth must know its words.
-  const auto text =
-      scratch_->file("two.txt", test::prose(6000) + [] {
+  const auto text = scratch_->file(
+      "two.txt", test::prose(6000) + [] {
         std::string other;
         for (int i = 0; i < 2000; ++i) other += "elephants trumpet loudly beside waterholes\n";
         return other;
@@ -119,8 +119,9 @@ TEST_F(TokenizerTest, NoTextAndNoRoomAreErrors) {
   const auto blank = scratch_->file("blank.txt", "\n \n");
   expect_error([&] { train_tokenizer({blank}, {}, *scratch_ / "x.model"); }, ExitCode::bad_data, {"no text"});
   const auto text = *scratch_ / "text.txt";
-  expect_error([&] { train_tokenizer({text}, {.vocab_size = 100, .sample_bytes = 0, .format = {}}, *scratch_ / "x.model"); },
-               ExitCode::usage, {"100 pieces"});
+  expect_error(
+      [&] { train_tokenizer({text}, {.vocab_size = 100, .sample_bytes = 0, .format = {}}, *scratch_ / "x.model"); },
+      ExitCode::usage, {"100 pieces"});
   EXPECT_FALSE(std::filesystem::exists(*scratch_ / "x.model"));
 }
 
