@@ -1,0 +1,222 @@
+#include "analysis/statistics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+namespace headroom {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+// The larger of two magnitudes, NaN if either is.
+double larger(double a, double b) { return std::isnan(a) || a >= b ? a : b; }
+
+// The middle of magnitudes without NaN; reorders them.
+template <class T>
+double middle(std::span<T> magnitudes) {
+  const std::size_t half = magnitudes.size() / 2;
+  std::nth_element(magnitudes.begin(), magnitudes.begin() + static_cast<std::ptrdiff_t>(half), magnitudes.end());
+  const auto upper = static_cast<double>(magnitudes[half]);
+  if (magnitudes.size() % 2 == 1) return upper;
+  const auto lower = *std::max_element(magnitudes.begin(), magnitudes.begin() + static_cast<std::ptrdiff_t>(half));
+  return 0.5 * (static_cast<double>(lower) + upper);
+}
+
+// The bin of a magnitude that is no NaN: the exponent gives the octave, the fraction the bin within it.
+int histogram_bin(double magnitude) {
+  static const auto thresholds = [] {
+    std::array<double, kHistogramBinsPerOctave - 1> upper{};
+    for (int i = 0; i < kHistogramBinsPerOctave - 1; ++i) {
+      upper[static_cast<std::size_t>(i)] = 0.5 * std::exp2((i + 1.0) / kHistogramBinsPerOctave);
+    }
+    return upper;
+  }();
+  constexpr int kLast = kHistogramBins - 1;
+  if (std::isinf(magnitude)) return kLast;
+  if (magnitude == 0.0) return 0;
+  int exponent = 0;
+  const double fraction = std::frexp(magnitude, &exponent);  // magnitude = fraction * 2^exponent, fraction in [0.5, 1)
+  int bin = (exponent - 1 - MagnitudeSummary::kLowestExponent) * kHistogramBinsPerOctave;
+  for (const double threshold : thresholds) bin += fraction >= threshold ? 1 : 0;
+  return std::clamp(bin, 0, kLast);
+}
+
+// The K largest magnitudes seen so far, the smallest of them on top of the heap.
+class TopList {
+ public:
+  explicit TopList(std::int64_t capacity) : capacity_(static_cast<std::size_t>(capacity)) {}
+
+  // Values come in row-major order, so of equals the earlier one is already in.
+  void offer(double value, std::int64_t token, std::int64_t channel) {
+    const double magnitude = rank_of(value);
+    if (heap_.size() == capacity_ && (capacity_ == 0 || magnitude <= rank_of(heap_.front().value))) return;
+    if (heap_.size() == capacity_) {
+      std::pop_heap(heap_.begin(), heap_.end(), before);
+      heap_.pop_back();
+    }
+    heap_.push_back({value, static_cast<std::int32_t>(token), static_cast<std::int32_t>(channel)});
+    std::push_heap(heap_.begin(), heap_.end(), before);
+  }
+
+  std::vector<TopValue> sorted() {
+    std::sort(heap_.begin(), heap_.end(), before);
+    return std::move(heap_);
+  }
+
+ private:
+  // A NaN ranks above an infinity, an infinity like the largest finite number.
+  static double rank_of(double value) {
+    if (std::isnan(value)) return std::numeric_limits<double>::infinity();
+    return std::min(std::abs(value), std::numeric_limits<double>::max());
+  }
+  static bool before(const TopValue& a, const TopValue& b) {
+    const double left = rank_of(a.value);
+    const double right = rank_of(b.value);
+    if (left != right) return left > right;
+    return a.token != b.token ? a.token < b.token : a.channel < b.channel;
+  }
+
+  std::size_t capacity_;
+  std::vector<TopValue> heap_;
+};
+
+// sum s^4 / d over (sum s^2 / d)^2 of the channels' mean squares s^2.
+double channel_kurtosis(std::span<const double> channel_squares, std::int64_t tokens) {
+  double second = 0.0;
+  double fourth = 0.0;
+  for (const double squares : channel_squares) {
+    const double mean_square = squares / static_cast<double>(tokens);
+    second += mean_square;
+    fourth += mean_square * mean_square;
+  }
+  const auto channels = static_cast<double>(channel_squares.size());
+  return fourth / channels / ((second / channels) * (second / channels));
+}
+
+}  // namespace
+
+std::vector<double> histogram_edges() {
+  std::vector<double> edges;
+  for (int bin = 0; bin <= kHistogramBins; ++bin) {
+    edges.push_back(std::exp2(MagnitudeSummary::kLowestExponent + bin / double{kHistogramBinsPerOctave}));
+  }
+  return edges;
+}
+
+template <class T>
+double median_magnitude(std::span<const T> x) {
+  std::vector<T> magnitudes(x.size());
+  bool nan = x.empty();
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    magnitudes[i] = std::abs(x[i]);
+    nan |= std::isnan(x[i]);
+  }
+  return nan ? kNaN : middle(std::span<T>(magnitudes));
+}
+
+template <class T>
+HiddenStatistics hidden_statistics(std::span<const T> h, std::int64_t tokens, std::int64_t channels,
+                                   std::int64_t top_k) {
+  HEADROOM_CHECK(tokens > 0 && channels > 0 && static_cast<std::int64_t>(h.size()) == tokens * channels,
+                 "statistics of {} numbers as [{}, {}]", h.size(), tokens, channels);
+  const auto width = static_cast<std::size_t>(channels);
+  const auto elements = static_cast<double>(h.size());
+  HiddenStatistics out;
+  out.histogram.assign(kHistogramBins, 0);
+  out.channel_max.assign(width, 0.0);
+  std::vector<double> channel_squares(width, 0.0);
+  TopList top(top_k);
+  double sum = 0.0;
+  double squares = 0.0;
+  double mmr_sum = 0.0;
+  std::array<std::int64_t, 3> beyond{};
+
+  for (std::int64_t token = 0; token < tokens; ++token) {
+    const auto row = h.subspan(static_cast<std::size_t>(token) * width, width);
+    double row_max = 0.0;
+    double row_squares = 0.0;
+    for (std::size_t c = 0; c < width; ++c) {
+      const auto value = static_cast<double>(row[c]);
+      const double magnitude = std::abs(value);
+      const bool nan = std::isnan(value);
+      row_max = larger(magnitude, row_max);
+      row_squares += value * value;
+      sum += value;
+      channel_squares[c] += value * value;
+      out.channel_max[c] = larger(magnitude, out.channel_max[c]);
+      if (!std::isfinite(value)) ++out.nonfinite;
+      if (!nan) ++out.histogram[static_cast<std::size_t>(histogram_bin(magnitude))];
+      if (magnitude > kMaxE4m3 || nan) {
+        ++beyond[0];
+        if (magnitude > kMaxE5m2 || nan) ++beyond[1];
+        if (magnitude > kMaxF16 || nan) ++beyond[2];
+      }
+      top.offer(value, token, static_cast<std::int64_t>(c));
+    }
+    const double row_median = median_magnitude(row);
+    const double mmr = row_max / row_median;
+    out.token_max.push_back(row_max);
+    out.token_median.push_back(row_median);
+    out.token_rms.push_back(std::sqrt(row_squares / static_cast<double>(channels)));
+    out.max_abs = larger(row_max, out.max_abs);
+    out.mmr_max = larger(mmr, out.mmr_max);
+    mmr_sum += mmr;
+    squares += row_squares;
+  }
+
+  out.median_abs = median_magnitude(h);
+  out.rms = std::sqrt(squares / elements);
+  out.mean = sum / elements;
+  double deviations = 0.0;
+  for (const T value : h) deviations += (static_cast<double>(value) - out.mean) * (static_cast<double>(value) - out.mean);
+  out.std = std::sqrt(deviations / elements);
+  out.kurtosis = channel_kurtosis(channel_squares, tokens);
+  out.mmr_mean = mmr_sum / static_cast<double>(tokens);
+  out.beyond_e4m3 = static_cast<double>(beyond[0]) / elements;
+  out.beyond_e5m2 = static_cast<double>(beyond[1]) / elements;
+  out.beyond_f16 = static_cast<double>(beyond[2]) / elements;
+  out.top = top.sorted();
+  return out;
+}
+
+template double median_magnitude<float>(std::span<const float>);
+template double median_magnitude<double>(std::span<const double>);
+template HiddenStatistics hidden_statistics<float>(std::span<const float>, std::int64_t, std::int64_t, std::int64_t);
+template HiddenStatistics hidden_statistics<double>(std::span<const double>, std::int64_t, std::int64_t, std::int64_t);
+
+double Moments::std() const { return count < 2 ? 0.0 : std::sqrt(squares / static_cast<double>(count - 1)); }
+
+double summary_edge(int bin) {
+  const int octave = bin / MagnitudeSummary::kBinsPerOctave;
+  const int within = bin % MagnitudeSummary::kBinsPerOctave;
+  return std::ldexp(1.0 + within / double{MagnitudeSummary::kBinsPerOctave}, MagnitudeSummary::kLowestExponent + octave);
+}
+
+void merge(const MagnitudeSummary& from, MagnitudeSummary& into) {
+  for (int bin = 0; bin < MagnitudeSummary::kBins; ++bin) into.counts[bin] += from.counts[bin];
+  const bool both_nan = std::isnan(from.max_abs) && std::isnan(into.max_abs);
+  const bool equal = from.max_abs == into.max_abs || both_nan;
+  const bool earlier = from.row < into.row || (from.row == into.row && from.column < into.column);
+  const bool above = !std::isnan(into.max_abs) && (std::isnan(from.max_abs) || from.max_abs > into.max_abs);
+  if (equal ? !earlier : !above) return;
+  into.max_abs = from.max_abs;
+  into.row = from.row;
+  into.column = from.column;
+}
+
+double median_of(const MagnitudeSummary& summary) {
+  std::int64_t total = 0;
+  for (const std::int64_t count : summary.counts) total += count;
+  if (total == 0) return kNaN;
+  const double target = 0.5 * static_cast<double>(total);
+  double below = 0.0;
+  int bin = 0;
+  while (below + static_cast<double>(summary.counts[bin]) < target) below += static_cast<double>(summary.counts[bin++]);
+  if (bin == 0) return summary_edge(0);
+  const double fraction = (target - below) / static_cast<double>(summary.counts[bin]);
+  return summary_edge(bin) + fraction * (summary_edge(bin + 1) - summary_edge(bin));
+}
+
+}  // namespace headroom
