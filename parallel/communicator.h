@@ -1,8 +1,10 @@
 // A group of ranks that exchange tensors. Code above parallel/ sees this interface and never the library behind it.
 //
-// Every call is collective: each rank of the group makes the same calls in the same order. Sums are taken in rank
-// order, so the same layout gives the same bits. Blocking calls return when the rank's own tensors may be used;
+// Every call is collective: each rank of the group makes the same calls in the same order. The order in which sums are
+// taken depends on the number of ranks alone, so the same layout gives the same bits, on every rank. Blocking calls return when the rank's own tensors may be used;
 // asynchronous ones hand back a Pending, and their tensors must stay untouched until it is waited for.
+// A failing library, or ranks whose calls do not match (another collective, dtype or size), is an
+// Error(ExitCode::communication) on the ranks that see it; the group is of no further use then.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +19,8 @@ namespace headroom {
 
 enum class Reduction : std::uint8_t { sum, max };
 
-// An asynchronous collective under way. Destroying an unfinished one waits for it.
+// An asynchronous collective under way. Destroying an unfinished one waits for it, except while an exception unwinds
+// the stack: then it is given up, because the other ranks may never take part.
 class Pending {
  public:
   virtual ~Pending() = default;
@@ -28,7 +31,9 @@ class Pending {
 };
 
 // Bytes this rank has sent since the group was made, by the algorithm-independent count: all-gather and
-// reduce-scatter (n-1)/n of the whole tensor, all-reduce twice that, broadcast and gather what the rank itself sends.
+// reduce-scatter (n-1)/n of the whole tensor, all-reduce twice that (rounded down), broadcast and gather what the rank
+// itself sends: the root its message once, or every other rank its own. `calls` counts the collectives that carry data,
+// so neither barrier nor split.
 struct Traffic {
   std::int64_t bytes = 0;
   std::int64_t calls = 0;
@@ -70,6 +75,9 @@ class Communicator {
   virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
 
   virtual Traffic traffic() const = 0;
+
+  // Seconds this rank has spent inside blocking calls and Pending::wait since the group was made.
+  virtual double seconds_waiting() const = 0;
 };
 
 // A group of one, without any library: single-process runs, offline analysis and tests.

@@ -1,19 +1,49 @@
 #include "parallel/mesh.h"
 
 namespace headroom {
+namespace {
 
-Mesh::Mesh(std::unique_ptr<Communicator> world, Layout layout) : layout_(layout), world_(std::move(world)) {
-  if (layout.data < 1 || layout.tensor < 1 || layout.ranks() != world_->size()) {
-    throw Error(ExitCode::bad_config,
-                fmt::format("a layout of {} data x {} tensor ranks needs {} ranks, but {} started", layout.data,
-                            layout.tensor, layout.ranks(), world_->size()),
-                "Start that many ranks, or change parallel.data and parallel.tensor.");
+// Says what to change: the number of ranks, or the layout when the ranks that started can be divided that way.
+std::string layout_hint(Layout layout, int ranks) {
+  std::string hint = fmt::format("Start {} ranks (mpirun -n {}, srun -n {})", layout.ranks(), layout.ranks(),
+                                 layout.ranks());
+  if (ranks % layout.tensor == 0) {
+    hint += fmt::format(", or set parallel.data = {}", ranks / layout.tensor);
+  } else if (ranks % layout.data == 0) {
+    hint += fmt::format(", or set parallel.tensor = {}", ranks / layout.data);
+  } else {
+    hint += fmt::format(", or set parallel.data and parallel.tensor to two numbers whose product is {}", ranks);
   }
-  const int rank = world_->rank();
-  data_ = world_->split(rank % layout.tensor, rank);
-  tensor_ = world_->split(rank / layout.tensor, rank);
+  return hint + ".";
 }
 
-Mesh Mesh::single() { return Mesh(make_self_communicator(), Layout{}); }
+void check_layout(Layout layout, int ranks) {
+  if (layout.data < 1 || layout.tensor < 1) {
+    throw Error(ExitCode::bad_config,
+                fmt::format("parallel.data = {} and parallel.tensor = {}: both must be at least 1", layout.data,
+                            layout.tensor),
+                fmt::format("{} ranks are running; the product of the two must be that.", ranks));
+  }
+  if (layout.ranks() != ranks) {
+    throw Error(ExitCode::bad_config,
+                fmt::format("parallel.data = {} times parallel.tensor = {} needs {} ranks, but {} running", layout.data,
+                            layout.tensor, layout.ranks(), ranks == 1 ? "1 is" : fmt::format("{} are", ranks)),
+                layout_hint(layout, ranks));
+  }
+}
+
+}  // namespace
+
+Mesh::Mesh(std::unique_ptr<Communicator> world, Layout layout) : layout_(layout), world_(std::move(world)) {
+  check_layout(layout, world_->size());
+  const int data_rank = world_->rank() / layout.tensor;
+  const int tensor_rank = world_->rank() % layout.tensor;
+  data_ = world_->split(tensor_rank, data_rank);
+  tensor_ = world_->split(data_rank, tensor_rank);
+}
+
+Mesh Mesh::single() {
+  return Mesh(make_self_communicator(), Layout{});
+}
 
 }  // namespace headroom

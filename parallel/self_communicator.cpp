@@ -1,12 +1,13 @@
-// A rank alone: every collective is a copy or nothing.
+// A group of one: every collective is a copy within the rank's own memory, or nothing. No library behind it.
 #include <cstring>
 
+#include "parallel/collective_checks.h"
 #include "parallel/communicator.h"
 
 namespace headroom {
 namespace {
 
-class Done final : public Pending {
+class Finished final : public Pending {
  public:
   bool progress() override { return true; }
   void wait() override {}
@@ -17,41 +18,68 @@ class SelfCommunicator final : public Communicator {
   int rank() const override { return 0; }
   int size() const override { return 1; }
 
-  void all_reduce(Tensor, Reduction) override {}
-  void all_gather(const Tensor& shard, Tensor whole) override { copy(shard, whole); }
-  std::unique_ptr<Pending> all_gather_async(const Tensor& shard, Tensor whole) override {
-    copy(shard, whole);
-    return std::make_unique<Done>();
+  void all_reduce(Tensor x, Reduction) override {
+    HEADROOM_CHECK(x.device() == Device::cpu, "all_reduce of a tensor that is not in host memory");
+    ++calls_;
   }
-  void reduce_scatter(const Tensor& whole, Tensor shard) override { copy(whole, shard); }
-  std::unique_ptr<Pending> reduce_scatter_async(const Tensor& whole, Tensor shard) override {
-    copy(whole, shard);
-    return std::make_unique<Done>();
-  }
-  void broadcast(Tensor, int) override {}
 
-  std::vector<std::vector<std::byte>> gather_bytes(std::span<const std::byte> message, int) override {
-    return {broadcast_bytes(message, 0)};
+  void all_gather(const Tensor& shard, Tensor whole) override { copy("all_gather", shard, whole, shard, whole); }
+  std::unique_ptr<Pending> all_gather_async(const Tensor& shard, Tensor whole) override {
+    all_gather(shard, whole);
+    return std::make_unique<Finished>();
   }
-  std::vector<std::byte> broadcast_bytes(std::span<const std::byte> message, int) override {
+
+  void reduce_scatter(const Tensor& whole, Tensor shard) override {
+    copy("reduce_scatter", shard, whole, whole, shard);
+  }
+  std::unique_ptr<Pending> reduce_scatter_async(const Tensor& whole, Tensor shard) override {
+    reduce_scatter(whole, shard);
+    return std::make_unique<Finished>();
+  }
+
+  void broadcast(Tensor, int root) override { check_root(root); }
+
+  std::vector<std::vector<std::byte>> gather_bytes(std::span<const std::byte> message, int root) override {
+    check_root(root);
+    return {{message.begin(), message.end()}};
+  }
+  std::vector<std::byte> broadcast_bytes(std::span<const std::byte> message, int root) override {
+    check_root(root);
     return {message.begin(), message.end()};
   }
-  void all_reduce(std::span<double>, Reduction) override {}
-  void all_reduce(std::span<std::int64_t>, Reduction) override {}
+
+  void all_reduce(std::span<double>, Reduction) override { ++calls_; }
+  void all_reduce(std::span<std::int64_t>, Reduction) override { ++calls_; }
+
   void barrier() override {}
-  std::unique_ptr<Communicator> split(int, int) override { return make_self_communicator(); }
-  Traffic traffic() const override { return {}; }
+
+  std::unique_ptr<Communicator> split(int color, int) override {
+    HEADROOM_CHECK(color >= 0, "split with color {}", color);
+    return make_self_communicator();
+  }
+
+  Traffic traffic() const override { return {0, calls_}; }
+  double seconds_waiting() const override { return 0.0; }
 
  private:
-  static void copy(const Tensor& from, const Tensor& to) {
-    HEADROOM_CHECK(from.elements() == to.elements() && from.dtype() == to.dtype(), "a group of one: {} into {}",
-                   from.shape().text(), to.shape().text());
+  void check_root(int root) {
+    HEADROOM_CHECK(root == 0, "root {} in a group of one", root);
+    ++calls_;
+  }
+
+  void copy(const char* collective, const Tensor& shard, const Tensor& whole, const Tensor& from, const Tensor& to) {
+    check_shard(collective, shard, whole, 0, 1);
+    ++calls_;
     if (from.raw() != to.raw()) std::memcpy(to.raw(), from.raw(), static_cast<std::size_t>(from.bytes()));
   }
+
+  std::int64_t calls_ = 0;
 };
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_self_communicator() { return std::make_unique<SelfCommunicator>(); }
+std::unique_ptr<Communicator> make_self_communicator() {
+  return std::make_unique<SelfCommunicator>();
+}
 
 }  // namespace headroom

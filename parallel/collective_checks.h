@@ -1,0 +1,18 @@
+// What every backend checks before a collective: the shapes of this rank's own arguments. Mistakes here are bugs of
+// the caller and throw ExitCode::internal.
+#pragma once
+
+#include "parallel/communicator.h"
+
+namespace headroom {
+
+// `whole` is `size` shards long, of the same dtype, on the host, and `shard` is either apart from it or exactly this
+// rank's place in it.
+void check_shard(const char* collective, const Tensor& shard, const Tensor& whole, int rank, int size);
+
+// Byte k * elements of `whole` belongs to rank k; this is where `rank`'s part begins.
+inline std::byte* part_of(const Tensor& whole, int rank, std::int64_t shard_bytes) {
+  return static_cast<std::byte*>(whole.raw()) + rank * shard_bytes;
+}
+
+}  // namespace headroom

@@ -1,0 +1,71 @@
+#include "parallel/rank_order.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+namespace headroom {
+namespace {
+
+struct Sum {
+  template <class T>
+  static T of(T a, T b) {
+    return a + b;
+  }
+};
+
+struct Max {
+  template <class T>
+  static T of(T a, T b) {
+    return (a > b || a != a) ? a : b;  // a NaN on either side stays
+  }
+};
+
+template <class T, class Op>
+void reduce_two(const T* a, const T* b, T* out, std::int64_t n) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < n; ++i) out[i] = Op::of(a[i], b[i]);
+}
+
+// Block by block, so that the partial result stays in the first-level cache, and apart from `out`, which may be any
+// of the sources.
+template <class T, class Op>
+void reduce_many(std::span<const void* const> sources, T* out, std::int64_t n) {
+  constexpr std::int64_t kBlock = 1024;
+  alignas(64) T partial[kBlock];
+  for (std::int64_t begin = 0; begin < n; begin += kBlock) {
+    const std::int64_t count = std::min(kBlock, n - begin);
+    const auto source = [&](std::size_t k) { return static_cast<const T*>(sources[k]) + begin; };
+    reduce_two<T, Op>(source(0), source(1), partial, count);
+    for (std::size_t k = 2; k < sources.size(); ++k) reduce_two<T, Op>(partial, source(k), partial, count);
+    std::memcpy(out + begin, partial, static_cast<std::size_t>(count) * sizeof(T));
+  }
+}
+
+template <class T, class Op>
+void reduce_as(std::span<const void* const> sources, void* out, std::int64_t elements) {
+  if (elements == 0) return;
+  if (sources.size() == 1) {
+    if (out != sources[0]) std::memcpy(out, sources[0], static_cast<std::size_t>(elements) * sizeof(T));
+  } else if (sources.size() == 2) {
+    reduce_two<T, Op>(static_cast<const T*>(sources[0]), static_cast<const T*>(sources[1]), static_cast<T*>(out),
+                      elements);
+  } else {
+    reduce_many<T, Op>(sources, static_cast<T*>(out), elements);
+  }
+}
+
+}  // namespace
+
+void reduce_in_order(Reduction reduction, std::span<const void* const> sources, void* out, std::int64_t elements,
+                     DType dtype) {
+  HEADROOM_CHECK(!sources.empty(), "a reduction of nothing");
+  const bool sum = reduction == Reduction::sum;
+  if (dtype == DType::f64) {
+    sum ? reduce_as<double, Sum>(sources, out, elements) : reduce_as<double, Max>(sources, out, elements);
+  } else {
+    sum ? reduce_as<float, Sum>(sources, out, elements) : reduce_as<float, Max>(sources, out, elements);
+  }
+}
+
+}  // namespace headroom
