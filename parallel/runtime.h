@@ -1,6 +1,7 @@
 // Starting and ending the message-passing library, and what a user wants to know about the ranks at start-up.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -20,6 +21,13 @@ class ParallelRuntime {
   // A communicator of all ranks; may be called more than once.
   std::unique_ptr<Communicator> world();
 
+  int rank() const;
+  int size() const;
+
+  // For a rank that is about to leave with an error: whether all ranks leave within `seconds`. If so one message is
+  // enough and everyone can end in order; if not, the others wait for this rank somewhere and must be ended (abort).
+  bool all_failed_together(double seconds);
+
   // Ends every rank at once with this exit status; for failures that only one rank sees.
   [[noreturn]] void abort(int status);
 };
@@ -28,6 +36,9 @@ class ParallelRuntime {
 // that says so, why, and what to do; empty otherwise. Looks at the launcher's environment variables
 // (OMPI_COMM_WORLD_SIZE, PMI_SIZE, SLURM_NTASKS in a job step, PMIX_RANK ...).
 std::string lonely_ranks_diagnosis(int world_size);
+// The same with the environment given: returns a variable's value or null.
+using EnvironmentLookup = std::function<const char*(const char*)>;
+std::string lonely_ranks_diagnosis(int world_size, const EnvironmentLookup& lookup);
 
 // A table of ranks: rank, data x tensor coordinates, host, pid, cores bound to, threads; the same on every rank's
 // return only at rank 0 (others get an empty string). Collective.
