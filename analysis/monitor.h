@@ -13,9 +13,9 @@ namespace headroom {
 
 // One step's figures, one entry a layer, alike on every rank.
 struct MonitorRecord {
-  std::vector<double> max;     // NaN if any element was NaN
-  std::vector<double> median;  // from the histogram, see median_of in analysis/statistics.h
-  std::vector<double> ratio;   // max / median
+  std::vector<double> max;                          // NaN if any element was NaN
+  std::vector<double> median;                       // from the histogram, see median_of in analysis/statistics.h
+  std::vector<double> ratio;                        // max / median
   std::vector<std::array<std::int64_t, 3>> argmax;  // sample (within the step), position, channel; of equals the first
 };
 

@@ -87,7 +87,9 @@ std::vector<Stretch> document_stretches(const TokenFile& file, std::optional<std
   return stretches;
 }
 
-std::uint64_t windows_in(const Stretch& stretch, std::uint64_t length) { return (stretch.end - stretch.begin) / length; }
+std::uint64_t windows_in(const Stretch& stretch, std::uint64_t length) {
+  return (stretch.end - stretch.begin) / length;
+}
 
 // First tokens of at most `wanted` windows of `length` tokens, evenly spread over all there are.
 std::vector<std::uint64_t> spread_windows(const std::vector<Stretch>& stretches, std::uint64_t length,
@@ -112,11 +114,13 @@ void add_calibration(const SnapshotConfig& config, const TokenFile& held_out, co
   const std::int64_t length = std::min(config.calibration_tokens, seq_len);
   if (length < 2) {
     throw Error(ExitCode::bad_config, fmt::format("snapshot.calibration_tokens = {} and model.seq_len = {} leave no "
-                                                  "window of 2 tokens", config.calibration_tokens, seq_len));
+                                                  "window of 2 tokens",
+                                                  config.calibration_tokens, seq_len));
   }
   const auto size = static_cast<std::uint64_t>(length);
   const auto wanted = static_cast<std::uint64_t>(config.calibration_sequences);
-  std::vector<std::uint64_t> begins = spread_windows(document_stretches(held_out, maker.bos(), vocab_size), size, wanted);
+  std::vector<std::uint64_t> begins =
+      spread_windows(document_stretches(held_out, maker.bos(), vocab_size), size, wanted);
   if (begins.empty()) {
     begins = spread_windows({{0, held_out.size()}}, size, wanted);
     probe.notes.push_back(fmt::format("{}: {}; calibration windows may cross documents", held_out.path().string(),
@@ -125,8 +129,9 @@ void add_calibration(const SnapshotConfig& config, const TokenFile& held_out, co
                                           : fmt::format("no document has {} tokens", length)));
   }
   if (begins.empty()) {
-    throw Error(ExitCode::bad_data, fmt::format("{} has {} tokens, one calibration window needs {}",
-                                                held_out.path().string(), held_out.size(), length),
+    throw Error(ExitCode::bad_data,
+                fmt::format("{} has {} tokens, one calibration window needs {}", held_out.path().string(),
+                            held_out.size(), length),
                 "Lower snapshot.calibration_tokens, or set snapshot.calibration_sequences = 0.");
   }
   if (begins.size() < wanted) {
@@ -143,7 +148,9 @@ void add_calibration(const SnapshotConfig& config, const TokenFile& held_out, co
 
 }  // namespace
 
-std::string_view name_of(ProbeKind kind) { return kind == ProbeKind::sentence ? "sentence" : "calibration"; }
+std::string_view name_of(ProbeKind kind) {
+  return kind == ProbeKind::sentence ? "sentence" : "calibration";
+}
 
 ProbeSet build_probe_set(const SnapshotConfig& config, const TokenFile& held_out, const Tokenizer* tokenizer,
                          std::int64_t seq_len, std::int64_t vocab_size) {

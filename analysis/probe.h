@@ -36,8 +36,8 @@ struct ProbeSet {
 // documents so that no BOS is among their tokens, and are evenly spread over all such windows. Where documents are
 // unknown or all too short, windows are spread over the file as it is.
 //
-// `tokenizer` may be null: then there are no BOS forms and no sentences. The default sentences are left out with a note;
-// sentences that the config names are refused.
+// `tokenizer` may be null: then there are no BOS forms and no sentences. The default sentences are left out with a
+// note; sentences that the config names are refused.
 //
 // Throws ExitCode::bad_config naming key and numbers: a sentence without tokens or of more than seq_len, sentences
 // without a tokenizer, ids beyond vocab_size; ExitCode::bad_data when the held-out file has no window.

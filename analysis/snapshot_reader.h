@@ -35,6 +35,8 @@ class SnapshotReader {
  private:
   explicit SnapshotReader(H5File file) : file_(std::move(file)) {}
 
+  std::int64_t tokens(std::int64_t sequence) const;
+
   H5File file_;
   SnapshotFile contents_;
 };

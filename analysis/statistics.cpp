@@ -11,7 +11,9 @@ namespace {
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // The larger of two magnitudes, NaN if either is.
-double larger(double a, double b) { return std::isnan(a) || a >= b ? a : b; }
+double larger(double a, double b) {
+  return std::isnan(a) || a >= b ? a : b;
+}
 
 // The middle of magnitudes without NaN; reorders them.
 template <class T>
@@ -170,7 +172,8 @@ HiddenStatistics hidden_statistics(std::span<const T> h, std::int64_t tokens, st
   out.rms = std::sqrt(squares / elements);
   out.mean = sum / elements;
   double deviations = 0.0;
-  for (const T value : h) deviations += (static_cast<double>(value) - out.mean) * (static_cast<double>(value) - out.mean);
+  for (const T value : h)
+    deviations += (static_cast<double>(value) - out.mean) * (static_cast<double>(value) - out.mean);
   out.std = std::sqrt(deviations / elements);
   out.kurtosis = channel_kurtosis(channel_squares, tokens);
   out.mmr_mean = mmr_sum / static_cast<double>(tokens);
@@ -186,12 +189,11 @@ template double median_magnitude<double>(std::span<const double>);
 template HiddenStatistics hidden_statistics<float>(std::span<const float>, std::int64_t, std::int64_t, std::int64_t);
 template HiddenStatistics hidden_statistics<double>(std::span<const double>, std::int64_t, std::int64_t, std::int64_t);
 
-double Moments::std() const { return count < 2 ? 0.0 : std::sqrt(squares / static_cast<double>(count - 1)); }
-
 double summary_edge(int bin) {
   const int octave = bin / MagnitudeSummary::kBinsPerOctave;
   const int within = bin % MagnitudeSummary::kBinsPerOctave;
-  return std::ldexp(1.0 + within / double{MagnitudeSummary::kBinsPerOctave}, MagnitudeSummary::kLowestExponent + octave);
+  return std::ldexp(1.0 + within / double{MagnitudeSummary::kBinsPerOctave},
+                    MagnitudeSummary::kLowestExponent + octave);
 }
 
 void merge(const MagnitudeSummary& from, MagnitudeSummary& into) {

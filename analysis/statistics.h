@@ -1,4 +1,4 @@
-// What is measured on a hidden state, a weight matrix and the monitor's histograms; the formulas are in
+// What is measured on a hidden state and on the monitor's histograms; the formulas are in
 // docs/metrics.md. Pure functions on host numbers; everything is accumulated in double.
 //
 // A NaN is never dropped: every statistic it enters becomes NaN (the matrix's, its token's, its channel's), it stands
@@ -46,13 +46,13 @@ struct HiddenStatistics {
   double beyond_e4m3 = 0.0;  // shares of elements, in [0, 1]
   double beyond_e5m2 = 0.0;
   double beyond_f16 = 0.0;
-  std::int64_t nonfinite = 0;                    // infinities and NaNs
-  std::vector<TopValue> top;                     // falling; of equals the first in row-major order; K or fewer
-  std::vector<double> channel_max;               // [d] max over tokens of |h|
-  std::vector<double> token_max;                 // [T] over channels of |h|
-  std::vector<double> token_median;              // [T]
-  std::vector<double> token_rms;                 // [T]
-  std::vector<std::int64_t> histogram;           // [kHistogramBins]
+  std::int64_t nonfinite = 0;           // infinities and NaNs
+  std::vector<TopValue> top;            // falling; of equals the first in row-major order; K or fewer
+  std::vector<double> channel_max;      // [d] max over tokens of |h|
+  std::vector<double> token_max;        // [T] over channels of |h|
+  std::vector<double> token_median;     // [T]
+  std::vector<double> token_rms;        // [T]
+  std::vector<std::int64_t> histogram;  // [kHistogramBins]
 
   double ratio() const { return max_abs / median_abs; }
   double crest() const { return max_abs / rms; }
@@ -67,19 +67,6 @@ HiddenStatistics hidden_statistics(std::span<const T> h, std::int64_t tokens, st
 // O(n), by selection in a copy.
 template <class T>
 double median_magnitude(std::span<const T> x);
-
-// ---- weights ------------------------------------------------------------------------------------------------------
-// Moments of numbers spread over parts: summarise each part, add the parts up, ask.
-struct Moments {
-  std::int64_t count = 0;
-  double sum = 0.0;
-  double squares = 0.0;  // of deviations from a centre that all parts share
-  double max_abs = 0.0;
-
-  double mean() const { return sum / static_cast<double>(count); }
-  // Divided by count - 1, as TVR measures it; 0 for a single number. `squares` about the mean.
-  double std() const;
-};
 
 // ---- the monitor's summaries --------------------------------------------------------------------------------------
 // Lower edge of a bin of MagnitudeSummary; bin kBins gives the last one's upper edge. Within an octave the bins are

@@ -56,13 +56,19 @@ std::string error_stack() {
 
 hid_t memory_type(H5Type type) {
   switch (type) {
-    case H5Type::f32: return H5T_NATIVE_FLOAT;
-    case H5Type::f64: return H5T_NATIVE_DOUBLE;
-    case H5Type::i32: return H5T_NATIVE_INT32;
-    case H5Type::i64: return H5T_NATIVE_INT64;
-    case H5Type::u8: return H5T_NATIVE_UINT8;
+    case H5Type::f32:
+      return H5T_NATIVE_FLOAT;
+    case H5Type::f64:
+      return H5T_NATIVE_DOUBLE;
+    case H5Type::i32:
+      return H5T_NATIVE_INT32;
+    case H5Type::i64:
+      return H5T_NATIVE_INT64;
+    case H5Type::u8:
+      return H5T_NATIVE_UINT8;
     case H5Type::text:
-    case H5Type::other: break;
+    case H5Type::other:
+      break;
   }
   HEADROOM_CHECK(false, "HDF5 numbers of type {}", name_of(type));
   return -1;
@@ -78,16 +84,21 @@ Handle text_type() {
 H5Type classify(hid_t id) {
   const std::size_t size = H5Tget_size(id);
   switch (H5Tget_class(id)) {
-    case H5T_FLOAT: return size == 4 ? H5Type::f32 : size == 8 ? H5Type::f64 : H5Type::other;
+    case H5T_FLOAT:
+      return size == 4 ? H5Type::f32 : size == 8 ? H5Type::f64 : H5Type::other;
     case H5T_INTEGER:
       if (H5Tget_sign(id) == H5T_SGN_2) return size == 4 ? H5Type::i32 : size == 8 ? H5Type::i64 : H5Type::other;
       return size == 1 ? H5Type::u8 : H5Type::other;
-    case H5T_STRING: return H5Tis_variable_str(id) > 0 ? H5Type::text : H5Type::other;
-    default: return H5Type::other;
+    case H5T_STRING:
+      return H5Tis_variable_str(id) > 0 ? H5Type::text : H5Type::other;
+    default:
+      return H5Type::other;
   }
 }
 
-std::vector<hsize_t> extents(const H5Dims& dims) { return {dims.begin(), dims.end()}; }
+std::vector<hsize_t> extents(const H5Dims& dims) {
+  return {dims.begin(), dims.end()};
+}
 
 Handle space_of(const H5Dims& dims) {
   if (dims.empty()) return {H5Screate(H5S_SCALAR), H5Sclose};
@@ -102,7 +113,9 @@ H5Dims dims_of(hid_t space) {
   return {sizes.begin(), sizes.end()};
 }
 
-std::string text_of(const H5Dims& dims) { return fmt::format("[{}]", fmt::join(dims, ", ")); }
+std::string text_of(const H5Dims& dims) {
+  return fmt::format("[{}]", fmt::join(dims, ", "));
+}
 
 // HDF5's strings end at a NUL byte: the picture of one stands for it.
 std::string without_nul(const std::string& text) {
@@ -111,19 +124,28 @@ std::string without_nul(const std::string& text) {
   return out;
 }
 
-std::string error_text(int error_number) { return std::generic_category().message(error_number); }
+std::string error_text(int error_number) {
+  return std::generic_category().message(error_number);
+}
 
 }  // namespace
 
 std::string_view name_of(H5Type type) {
   switch (type) {
-    case H5Type::f32: return "float32";
-    case H5Type::f64: return "float64";
-    case H5Type::i32: return "int32";
-    case H5Type::i64: return "int64";
-    case H5Type::u8: return "uint8";
-    case H5Type::text: return "string";
-    case H5Type::other: break;
+    case H5Type::f32:
+      return "float32";
+    case H5Type::f64:
+      return "float64";
+    case H5Type::i32:
+      return "int32";
+    case H5Type::i64:
+      return "int64";
+    case H5Type::u8:
+      return "uint8";
+    case H5Type::text:
+      return "string";
+    case H5Type::other:
+      break;
   }
   return "another type";
 }
@@ -202,8 +224,7 @@ struct H5File::State {
     H5Pset_create_intermediate_group(links.get(), 1);
     if (!fill) H5Pset_fill_time(creation.get(), H5D_FILL_TIME_NEVER);
     const Handle space = space_of(dims);
-    const hid_t id =
-        H5Dcreate2(file, name.c_str(), type, space.get(), links.get(), creation.get(), H5P_DEFAULT);
+    const hid_t id = H5Dcreate2(file, name.c_str(), type, space.get(), links.get(), creation.get(), H5P_DEFAULT);
     if (id < 0) fail("create the dataset", name);
     return {id, H5Dclose};
   }
@@ -243,9 +264,9 @@ struct H5File::State {
                      const H5Dims& dims) const {
     expect_writing();
     const Handle space = space_of(dims);
-    const Handle handle(H5Acreate_by_name(file, object.c_str(), name.c_str(), type, space.get(), H5P_DEFAULT,
-                                          H5P_DEFAULT, H5P_DEFAULT),
-                        H5Aclose);
+    const Handle handle(
+        H5Acreate_by_name(file, object.c_str(), name.c_str(), type, space.get(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
+        H5Aclose);
     written(handle.valid() && H5Awrite(handle.get(), type, value) >= 0, "write the attribute", object + "@" + name);
   }
 
@@ -268,7 +289,9 @@ H5File::~H5File() = default;
 H5File::H5File(H5File&&) noexcept = default;
 H5File& H5File::operator=(H5File&&) noexcept = default;
 
-const std::filesystem::path& H5File::path() const { return state_->path; }
+const std::filesystem::path& H5File::path() const {
+  return state_->path;
+}
 
 H5File H5File::create(const std::filesystem::path& path) {
   silence_error_stack();
@@ -426,9 +449,8 @@ void H5File::write_numbers_slab(const std::string& dataset, H5Type type, const v
   const Handle handle = state_->typed_dataset(dataset, type);
   const Handle file_space = state_->slab(handle.get(), dataset, offset, count);
   const Handle memory_space = space_of(count);
-  const bool done =
-      size == 0 ||
-      H5Dwrite(handle.get(), memory_type(type), memory_space.get(), file_space.get(), H5P_DEFAULT, values) >= 0;
+  const bool done = size == 0 || H5Dwrite(handle.get(), memory_type(type), memory_space.get(), file_space.get(),
+                                          H5P_DEFAULT, values) >= 0;
   state_->written(done, "write a slab of the dataset", dataset);
 }
 

@@ -118,7 +118,8 @@ class H5File {
   }
   H5Array<std::string> read_text(const std::string& dataset) const;
 
-  // ---- attributes of a group or dataset ("/" is the root) ------------------------------------------------------------
+  // ---- attributes of a group or dataset ("/" is the root)
+  // ------------------------------------------------------------
   bool has_attribute(const std::string& object, const std::string& name) const;
   void set_attribute(const std::string& object, const std::string& name, const std::string& value);
   void set_attribute(const std::string& object, const std::string& name, std::int64_t value);
@@ -138,13 +139,12 @@ class H5File {
 
   static std::size_t elements(const H5Dims& dims);
   void reserve_numbers(const std::string& dataset, H5Type type, const H5Dims& dims);
-  void write_numbers(const std::string& dataset, H5Type type, const void* values, std::size_t size,
-                     const H5Dims& dims);
+  void write_numbers(const std::string& dataset, H5Type type, const void* values, std::size_t size, const H5Dims& dims);
   void write_numbers_slab(const std::string& dataset, H5Type type, const void* values, std::size_t size,
                           const H5Dims& offset, const H5Dims& count);
   void read_numbers(const std::string& dataset, H5Type type, void* values, std::size_t size) const;
-  void read_numbers_slab(const std::string& dataset, H5Type type, void* values, std::size_t size,
-                         const H5Dims& offset, const H5Dims& count) const;
+  void read_numbers_slab(const std::string& dataset, H5Type type, void* values, std::size_t size, const H5Dims& offset,
+                         const H5Dims& count) const;
 
   std::unique_ptr<State> state_;
 };

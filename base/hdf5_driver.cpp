@@ -50,8 +50,12 @@ struct RecordingFile : H5FD_t {
   }
 };
 
-RecordingFile& self(H5FD_t* file) { return *static_cast<RecordingFile*>(file); }
-const RecordingFile& self(const H5FD_t* file) { return *static_cast<const RecordingFile*>(file); }
+RecordingFile& self(H5FD_t* file) {
+  return *static_cast<RecordingFile*>(file);
+}
+const RecordingFile& self(const H5FD_t* file) {
+  return *static_cast<const RecordingFile*>(file);
+}
 
 H5FD_t* open_file(const char* name, unsigned flags, hid_t access, haddr_t /*max_address*/) {
   const auto* info = static_cast<const DriverInfo*>(H5Pget_driver_info(access));
@@ -95,8 +99,12 @@ herr_t query(const H5FD_t* /*file*/, unsigned long* flags) {
   return 0;
 }
 
-haddr_t get_end_of_addresses(const H5FD_t* file, H5FD_mem_t /*type*/) { return self(file).end_of_addresses; }
-haddr_t get_end_of_file(const H5FD_t* file, H5FD_mem_t /*type*/) { return self(file).end_of_file; }
+haddr_t get_end_of_addresses(const H5FD_t* file, H5FD_mem_t /*type*/) {
+  return self(file).end_of_addresses;
+}
+haddr_t get_end_of_file(const H5FD_t* file, H5FD_mem_t /*type*/) {
+  return self(file).end_of_file;
+}
 
 herr_t set_end_of_addresses(H5FD_t* file, H5FD_mem_t /*type*/, haddr_t address) {
   self(file).end_of_addresses = address;
@@ -109,8 +117,7 @@ herr_t read_bytes(H5FD_t* file, H5FD_mem_t /*type*/, hid_t /*transfer*/, haddr_t
   auto* const out = static_cast<std::byte*>(buffer);
   std::size_t done = 0;
   while (done < size) {
-    const ssize_t count =
-        ::pread(recording.descriptor, out + done, size - done, static_cast<off_t>(address + done));
+    const ssize_t count = ::pread(recording.descriptor, out + done, size - done, static_cast<off_t>(address + done));
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return -1;
     if (count == 0) break;
@@ -131,8 +138,7 @@ herr_t write_bytes(H5FD_t* file, H5FD_mem_t type, hid_t /*transfer*/, haddr_t ad
   const auto* const in = static_cast<const std::byte*>(buffer);
   std::size_t done = 0;
   while (recording.failure->error_number == 0 && done < size) {
-    const ssize_t count =
-        ::pwrite(recording.descriptor, in + done, size - done, static_cast<off_t>(address + done));
+    const ssize_t count = ::pwrite(recording.descriptor, in + done, size - done, static_cast<off_t>(address + done));
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) {
       recording.record("write", count < 0 ? errno : ENOSPC);
@@ -157,8 +163,12 @@ herr_t truncate_file(H5FD_t* file, hid_t /*transfer*/, hbool_t /*closing*/) {
 }
 
 // HDF5 asks for a lock only while opening; a partial file is nobody else's, and some network file systems have none.
-herr_t lock_file(H5FD_t* /*file*/, hbool_t /*write*/) { return 0; }
-herr_t unlock_file(H5FD_t* /*file*/) { return 0; }
+herr_t lock_file(H5FD_t* /*file*/, hbool_t /*write*/) {
+  return 0;
+}
+herr_t unlock_file(H5FD_t* /*file*/) {
+  return 0;
+}
 
 hid_t driver_id() {
   static const hid_t id = [] {

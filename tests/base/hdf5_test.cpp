@@ -190,7 +190,9 @@ TEST_F(Hdf5Test, WrongObjectsAreNamedWithHdf5sReasonAndNothingOnStderr) {
   EXPECT_THAT(missing.what(), HasSubstr("doesn't exist"));
   EXPECT_THAT(error_of([&] { in.read<double>("group/floats"); }).what(),
               HasSubstr("`group/floats` holds float32, expected float64"));
-  EXPECT_THAT(error_of([&] { in.read<float>("group/floats", {3, 2}); }).what(),
+  EXPECT_THAT(error_of([&] {
+                in.read<float>("group/floats", {3, 2});
+              }).what(),
               HasSubstr("has shape [2, 3], expected [3, 2]"));
   EXPECT_THAT(error_of([&] { in.read<float>("group"); }).what(), HasSubstr("`group`"));
   EXPECT_THAT(error_of([&] { in.read_text("ints"); }).what(), HasSubstr("holds int32, expected string"));
