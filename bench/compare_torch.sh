@@ -1,0 +1,89 @@
+#!/bin/bash
+# Headroom's training step against eager PyTorch's, the same model on the same cores in one paired run: as Debian's
+# python3-torch comes, and tuned (OpenBLAS with OpenMP, an allocator that keeps and huge-pages its memory).
+# Prints a table of medians and ratios; the last line is the same as JSON.
+#
+#   bench/compare_torch.sh [--rounds N] [--steps N] [--threads N] [--config FILE]
+#
+#   --rounds N    how often each of the three takes its turn (default: 3)
+#   --steps N     steps that count in each turn (default: 8)
+#   --threads N   threads of each (default: 2)
+#   --config FILE the step's shape (default: configs/bench.toml)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=bench/lib.sh
+source bench/lib.sh
+
+rounds=3
+steps=8
+threads=2
+config=configs/bench.toml
+while [ $# -gt 0 ]; do
+  case $1 in
+    -h | --help)
+      sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "$0"
+      exit 0
+      ;;
+    --rounds | --steps | --threads | --config)
+      [ $# -ge 2 ] || { echo "compare_torch: $1 needs a value" >&2; exit 2; }
+      declare "${1#--}=$2"
+      shift
+      ;;
+    *)
+      echo "compare_torch: unknown option '$1' (see --help)" >&2
+      exit 2
+      ;;
+  esac
+  shift
+done
+
+launch/dependencies.sh bench
+need_program
+# Debian's own Python has Debian's PyTorch; another python3 first in PATH would not.
+python=/usr/bin/python3
+blas=$(find /usr/lib -path '*/openblas-openmp/libblas.so.3' | head -n 1)
+[ -n "$blas" ] || { echo "compare_torch: openblas-openmp is missing; run launch/dependencies.sh build" >&2; exit 2; }
+
+headroom() {
+  last_json build/headroom bench "$config" --set "train.steps=$steps" --set "parallel.threads=$threads"
+}
+torch() { last_json "$@" "$python" bench/torch_peer.py --config "$config" --steps "$steps" --threads "$threads"; }
+tuned=(env "LD_PRELOAD=$blas" MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
+  GLIBC_TUNABLES=glibc.malloc.hugetlb=1)
+
+results=$(mktemp -d)
+trap 'rm -rf "$results"' EXIT
+for ((round = 1; round <= rounds; round++)); do
+  # Taking turns: what else the machine does meanwhile hits all alike.
+  echo "round $round of $rounds: headroom, torch, torch tuned" >&2
+  headroom >>"$results/headroom"
+  torch env >>"$results/torch"
+  torch "${tuned[@]}" >>"$results/tuned"
+done
+
+"$python" - "$results" "$(readlink -f /etc/alternatives/libblas.so.3-*-linux-gnu)" <<'END'
+import json
+import pathlib
+import statistics
+import sys
+
+folder, blas = pathlib.Path(sys.argv[1]), sys.argv[2]
+runs = {name: [json.loads(line) for line in (folder / name).read_text().splitlines()] for name in ("headroom", "torch", "tuned")}
+speed, memory = ({name: statistics.median(run[key] for run in lines) for name, lines in runs.items()}
+                 for key in ("tokens_per_second", "peak_memory_bytes"))
+version = runs["torch"][0]["torch"]
+print(f"{'':28} {'tokens/s':>10} {'peak memory':>14}")
+for name, label in (("headroom", "Headroom"), ("torch", f"torch {version}"), ("tuned", f"torch {version}, tuned")):
+    print(f"{label:28} {speed[name]:10.0f} {memory[name] / 2**20:10.0f} MiB")
+goals = {
+    "speed_to_torch": (speed["headroom"] / speed["torch"], "at least", 2.0),
+    "speed_to_tuned_torch": (speed["headroom"] / speed["tuned"], "at least", 1.3),
+    "memory_to_torch": (memory["headroom"] / memory["torch"], "at most", 0.45),
+    "memory_to_tuned_torch": (memory["headroom"] / memory["tuned"], "at most", 0.45),
+}
+print(f"\n{'ratio':28} {'value':>10}   goal")
+for name, (value, relation, goal) in goals.items():
+    met = value >= goal if relation == "at least" else value <= goal
+    print(f"{name:28} {value:10.3f}   {relation} {goal}: {'met' if met else 'missed'}")
+print(json.dumps({**{name: value for name, (value, _, _) in goals.items()}, "system_blas": blas, "runs": runs}))
+END
