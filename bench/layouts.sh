@@ -37,6 +37,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 
+launch/dependencies.sh run test
 need_program
 mpi_environment
 

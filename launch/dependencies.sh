@@ -22,10 +22,10 @@ packages_of() {
       echo libdnnl-dev libopenblas-openmp-dev                   # matrix products
       echo libboost-log-dev libboost-thread-dev libboost-filesystem-dev
       echo libsentencepiece-dev libtomlplusplus-dev libcli11-dev nlohmann-json3-dev libfmt-dev libxxhash-dev zlib1g-dev
-      echo libjs-vega                                           # drawn into reports
+      echo libjs-d3                                             # drawn into reports
       ;;
     run) echo openmpi-bin hdf5-tools perl ;;                    # perl: launch/prepare_corpus.sh
-    test) echo libgtest-dev libgmock-dev hdf5-tools python3-minimal python3-h5py ;;
+    test) echo libgtest-dev libgmock-dev hdf5-tools python3 python3-h5py ;;
     check) echo clang-format clang-tidy shellcheck libomp-dev ;;  # libomp-dev: omp.h for clang-tidy
     bench) echo python3-torch ;;
     *)

@@ -97,7 +97,7 @@ share_of_training() {
 
 train_variant() {
   local variant=$1
-  local run=$out/demo-$variant resume=() before
+  local run=$out/demo-$variant before
   if [ $fresh = yes ]; then rm -rf "$run"; fi
   if [ -f "$run/config.toml" ]; then
     before=$(sed -n 's/^steps *= *\([0-9]*\).*/\1/p' "$run/config.toml")
@@ -106,15 +106,11 @@ train_variant() {
       exit 2
     fi
   fi
+  # The trainer writes this last.
   [ ! -f "$run/finished" ] || return 0
-  if compgen -G "$run/checkpoints/step-*" >/dev/null; then
-    resume=(--resume)
-  else
-    rm -rf "$run"  # interrupted before its first checkpoint
-  fi
   run_logged "$logs/train-$variant.log" share_of_training \
     mpirun -n "$ranks" --bind-to none build/headroom train "configs/demo/$variant.toml" \
-    --set "train.steps=$steps" --set "runs_dir=$out" "${resume[@]}"
+    --set "train.steps=$steps" --set "runs_dir=$out" --resume
 }
 
 stage
@@ -128,4 +124,4 @@ stage
 run_logged "$logs/analyze.log" unknown_share \
   build/headroom analyze "${variants[@]/#/$out/demo-}" --out "$out/demo-report"
 stage_end
-echo "$out/demo-report/index.html"
+tail -n 1 "$logs/analyze.log"
