@@ -55,21 +55,23 @@ void check_verb(int argc, char** argv, const std::vector<std::unique_ptr<Verb>>&
                               : fmt::format("Did you mean `headroom {}`? `headroom --help` lists the verbs.", nearest));
 }
 
-// For an unknown option, the nearest one of the verb.
-std::string option_hint(const CLI::App& app, const std::string& verb, const CLI::ParseError& error) {
-  const std::string help = verb.empty() ? "`headroom --help`" : fmt::format("`headroom {} --help`", verb);
-  if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::ExtrasError)) {
-    std::vector<std::string> known;
-    for (const CLI::Option* option : app.get_options()) {
-      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
-    }
-    for (std::string word : app.remaining(true)) {
-      word = word.substr(0, word.find('='));
-      const std::string nearest = word.starts_with("--") ? nearest_word(word, known) : "";
-      if (!nearest.empty()) return fmt::format("Did you mean {}? See {}.", nearest, help);
-    }
+// Reports a command line that does not parse. An unknown option comes before whatever else CLI11 misses: it is often
+// the misspelt form of just that.
+int report_usage(const CLI::App& app, const std::string& command, const CLI::ParseError& error) {
+  const std::string help = fmt::format("`{} --help`", command);
+  std::vector<std::string> known;
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
   }
-  return fmt::format("See {}.", help);
+  for (const std::string& word : app.remaining(true)) {
+    if (!word.starts_with("-")) continue;
+    const std::string option = word.substr(0, word.find('='));
+    const std::string nearest = nearest_word(option, known);
+    return report(
+        ExitCode::usage, fmt::format("unknown option '{}'", option),
+        nearest.empty() ? fmt::format("See {}.", help) : fmt::format("Did you mean {}? See {}.", nearest, help));
+  }
+  return report(ExitCode::usage, error.what(), fmt::format("See {}.", help));
 }
 
 int run_program(int argc, char** argv) {
@@ -92,10 +94,10 @@ int run_program(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     for (std::size_t i = 0; i < verbs.size(); ++i) {
       if (subcommands[i]->parsed()) {
-        return report(ExitCode::usage, error.what(), option_hint(*subcommands[i], verbs[i]->name(), error));
+        return report_usage(*subcommands[i], "headroom " + verbs[i]->name(), error);
       }
     }
-    return report(ExitCode::usage, error.what(), option_hint(app, "", error));
+    return report_usage(app, "headroom", error);
   }
   for (std::size_t i = 0; i < verbs.size(); ++i) {
     if (subcommands[i]->parsed()) return exit_status(verbs[i]->run());
