@@ -44,6 +44,9 @@ bool due(std::int64_t step, std::int64_t every, std::int64_t last) {
 
 // What one rank writes; only rank 0 has the files that belong to the whole run.
 struct Outputs {
+  Outputs(RunDirectory own, int rank, const std::string& level)
+      : directory(std::move(own)), logging(rank, level, directory.logs()) {}
+
   RunDirectory directory;
   Logging logging;
   std::optional<MetricsWriter> metrics;
@@ -52,15 +55,18 @@ struct Outputs {
 
 class Run {
  public:
-  Run(const RunConfig& config, const Mesh& mesh, const Corpus& corpus, RunDirectory directory, bool resume);
+  Run(const RunConfig& config, const Mesh& mesh, const Corpus& corpus, RunDirectory directory);
 
+  // Says what a user should see before the first step.
+  void announce(int threads);
+  // Loads the newest checkpoint when resuming and opens the run's files.
+  void open(bool resume);
   void train();
   const std::filesystem::path& path() const { return outputs_.directory.path(); }
 
  private:
   bool root() const { return mesh_->world().rank() == 0; }
   void resume_from_checkpoint();
-  void open_outputs();
   void write_provenance();
   ordered_json one_step(std::int64_t step);
   void after_step(std::int64_t step, ordered_json& record);
@@ -83,19 +89,33 @@ CheckpointIdentity identity_of(const RunConfig& config, const Corpus& corpus) {
   return {fingerprint(config), fmt::format("{:016x}", corpus.train.fingerprint()), build_commit()};
 }
 
-Run::Run(const RunConfig& config, const Mesh& mesh, const Corpus& corpus, RunDirectory directory, bool resume)
+Run::Run(const RunConfig& config, const Mesh& mesh, const Corpus& corpus, RunDirectory directory)
     : config_(config),
       mesh_(&mesh),
       corpus_(&corpus),
-      outputs_{std::move(directory), Logging(mesh.world().rank(), config.log.level, {}), std::nullopt, std::nullopt},
+      outputs_(std::move(directory), mesh.world().rank(), config.log.level),
       engine_(config, mesh),
       data_(corpus.train, config, mesh),
       held_out_(corpus.valid, config.model.seq_len, static_cast<std::uint64_t>(config.eval.windows)),
       monitor_(config.model.n_layers),
       snapshots_(config, corpus),
-      identity_(identity_of(config, corpus)) {
-  if (resume) resume_from_checkpoint();
-  open_outputs();
+      identity_(identity_of(config, corpus)) {}
+
+void Run::announce(int threads) {
+  const std::string table = describe_ranks(mesh_->world(), mesh_->layout().tensor, threads);
+  const AllReduceTiming timing = time_all_reduce(mesh_->world(), kAllReduceProbe);
+  if (!root()) return;
+  log_info("{}", version_line());
+  log_info("{}", table);
+  if (mesh_->world().size() > 1) {
+    log_info("all-reduce of {} MiB: {:.2f} ms, {:.2f} GB/s", kAllReduceProbe >> 20, timing.seconds * 1e3,
+             timing.bytes_per_second * 1e-9);
+  }
+  for (const std::string& note : snapshots_.notes()) log_warning("probe: {}", note);
+  log_info("run {} ({}): {:.2f} M parameters, {} steps of {} x {} tokens", config_.name,
+           config_.variant.empty() ? "no variant named" : config_.variant,
+           static_cast<double>(engine_.model().parameters().logical_elements()) * 1e-6, config_.train.steps,
+           config_.train.global_batch, config_.model.seq_len);
 }
 
 void Run::resume_from_checkpoint() {
@@ -108,7 +128,8 @@ void Run::resume_from_checkpoint() {
   log_info("resumed from {} at step {}", checkpoint->string(), position_.step);
 }
 
-void Run::open_outputs() {
+void Run::open(bool resume) {
+  if (resume) resume_from_checkpoint();
   if (!root()) return;
   write_file_atomically(outputs_.directory.config_file(), to_toml(config_));
   outputs_.metrics.emplace(outputs_.directory.metrics_file(), position_.step);
@@ -164,7 +185,13 @@ ordered_json Run::one_step(std::int64_t step) {
   record.dyt_alphas = engine_.model().dyt_alphas();
 
   ordered_json json = to_json(record);
-  if (config_.monitor.enabled) add_to_json(monitor_.collect(*mesh_), json);
+  if (config_.monitor.enabled) {
+    const MonitorRecord monitor = monitor_.collect(*mesh_);
+    json["layer_max"] = monitor.max;
+    json["layer_median"] = monitor.median;
+    json["layer_ratio"] = monitor.ratio;
+    json["layer_argmax"] = monitor.argmax;
+  }
   return json;
 }
 
@@ -220,22 +247,6 @@ void Run::finish() {
   log_info("{} finished: {} steps, {} tokens, in {}", config_.name, position_.step, position_.tokens, path().string());
 }
 
-// Everything a user should see before the first step, in the log.
-void announce(const RunConfig& config, const Mesh& mesh, int threads) {
-  const std::string table = describe_ranks(mesh.world(), mesh.layout().tensor, threads);
-  const AllReduceTiming timing = time_all_reduce(mesh.world(), kAllReduceProbe);
-  if (mesh.world().rank() != 0) return;
-  log_info("{}", version_line());
-  log_info("{}", table);
-  if (mesh.world().size() > 1) {
-    log_info("all-reduce of {} MiB: {:.2f} ms, {:.2f} GB/s", kAllReduceProbe >> 20, timing.seconds * 1e3,
-             timing.bytes_per_second * 1e-9);
-  }
-  log_info("run {} ({}): {} steps of {} x {} tokens", config.name,
-           config.variant.empty() ? "no variant named" : config.variant, config.train.steps, config.train.global_batch,
-           config.model.seq_len);
-}
-
 // Rank 0 takes the lock; what it throws, every rank throws.
 RunDirectory take_directory(const std::filesystem::path& path, Communicator& world) {
   if (world.rank() == 0) {
@@ -271,11 +282,9 @@ std::filesystem::path train(const RunConfig& loaded, const TrainOptions& options
   const Corpus corpus = Corpus::open(loaded.data.corpus, loaded.data.valid);
   const RunConfig config = resolved_for(loaded, layout, corpus.vocab_size);
   RunDirectory directory = take_directory(config.runs_dir / config.name, mesh.world());
-  {
-    const Logging console(mesh.world().rank(), config.log.level, {});
-    announce(config, mesh, threads);
-  }
-  Run run(config, mesh, corpus, std::move(directory), options.resume);
+  Run run(config, mesh, corpus, std::move(directory));
+  run.announce(threads);
+  run.open(options.resume);
   run.train();
   return run.path();
 }
