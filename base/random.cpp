@@ -15,7 +15,15 @@ constexpr std::uint32_t kMultiplier1 = 0xCD9E8D57u;
 constexpr std::uint32_t kWeyl0 = 0x9E3779B9u;
 constexpr std::uint32_t kWeyl1 = 0xBB67AE85u;
 
-std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
+// The top 53 bits of two words, shifted by half a step so that 0 never comes out.
+double to_unit(std::uint32_t high, std::uint32_t low) {
+  const std::uint64_t bits53 = ((std::uint64_t{high} << 32) | low) >> 11;
+  return (static_cast<double>(bits53) + 0.5) * 0x1p-53;
+}
+
+}  // namespace
+
+std::array<std::uint32_t, 4> philox4x32_10(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t product0 = std::uint64_t{kMultiplier0} * counter[0];
     const std::uint64_t product1 = std::uint64_t{kMultiplier1} * counter[2];
@@ -27,21 +35,13 @@ std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::a
   return counter;
 }
 
-// The top 53 bits of two words, shifted by half a step so that 0 never comes out.
-double to_unit(std::uint32_t high, std::uint32_t low) {
-  const std::uint64_t bits53 = ((std::uint64_t{high} << 32) | low) >> 11;
-  return (static_cast<double>(bits53) + 0.5) * 0x1p-53;
-}
-
-}  // namespace
-
 RandomStream::RandomStream(std::uint64_t seed, std::string_view name) {
   const std::uint64_t hash = XXH3_64bits_withSeed(name.data(), name.size(), seed);
   key_ = {static_cast<std::uint32_t>(hash), static_cast<std::uint32_t>(hash >> 32)};
 }
 
 std::array<std::uint32_t, 4> RandomStream::bits(std::uint64_t index) const {
-  return philox({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), 0, 0}, key_);
+  return philox4x32_10({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), 0, 0}, key_);
 }
 
 double RandomStream::uniform(std::uint64_t index) const {

@@ -10,6 +10,9 @@
 
 namespace headroom {
 
+// The generator itself: 128 bits for a counter and a key.
+std::array<std::uint32_t, 4> philox4x32_10(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key);
+
 // A stream of independent values, addressed by index.
 class RandomStream {
  public:
