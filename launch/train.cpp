@@ -18,7 +18,7 @@ class TrainVerb : public Verb {
     app.add_option("config", config_, "The run's config, TOML")->required()->type_name("FILE");
     app.add_option("--set", overrides_, "Override a key, e.g. --set optim.lr=1e-3; may be given many times")
         ->type_name("KEY=VALUE")
-        ->expected(1);
+        ->allow_extra_args(false);
     app.add_flag("--resume", options_.resume, "Go on from the run's newest checkpoint, or start if there is none");
     app.footer("Run on several ranks with mpirun -n N headroom train FILE.\n\nKeys of the config file:\n\n" +
                describe_keys());
