@@ -1,0 +1,22 @@
+// The report's one HTML file: readable without a network, figures drawn by the embedded script.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "analysis/report/study.h"
+
+namespace headroom::report {
+
+struct PageContents {
+  std::string title;
+  std::string written;  // UTC, ISO 8601
+  Table summary, scale_free;
+  std::vector<Finding> findings, scale;
+  std::vector<Section> sections;
+  std::vector<std::string> table_files;  // names under tables/
+};
+
+std::string to_html(const Study& study, const PageContents& contents);
+
+}  // namespace headroom::report

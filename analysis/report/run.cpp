@@ -1,0 +1,188 @@
+#include "analysis/report/run.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <map>
+#include <toml++/toml.h>
+
+#include "base/error.h"
+#include "data/file_io.h"
+
+namespace headroom::report {
+namespace {
+
+namespace fs = std::filesystem;
+
+toml::table parse_toml(const std::string& text, const std::string& source) {
+  try {
+    return toml::parse(text, source);
+  } catch (const toml::parse_error& error) {
+    throw Error(ExitCode::bad_config, fmt::format("{}:{}: {}", source, error.source().begin.line, error.description()),
+                "A run's config.toml is written by `headroom train`; restore it or remove it to go without.");
+  }
+}
+
+void read_config(const toml::table& config, Run& run) {
+  const auto whole = [&](const char* path) { return config.at_path(path).value_or(std::int64_t{0}); };
+  const auto text = [&](const char* path) { return config.at_path(path).value_or(std::string{}); };
+  Facts& facts = run.facts;
+  if (const auto variant = text("variant"); !variant.empty()) run.variant = variant;
+  facts.vocab_size = whole("model.vocab_size");
+  facts.hidden_size = whole("model.hidden_size");
+  facts.n_layers = whole("model.n_layers");
+  facts.n_heads = whole("model.n_heads");
+  facts.head_dim = whole("model.head_dim");
+  if (facts.head_dim == 0 && facts.n_heads > 0) facts.head_dim = facts.hidden_size / facts.n_heads;
+  facts.seq_len = whole("model.seq_len");
+  facts.norm = text("model.norm");
+  facts.kv_bias = text("model.attention.kv_bias");
+  facts.tvr = config.at_path("optim.tvr.enabled").value_or(false);
+  facts.tvr_target = config.at_path("optim.tvr.target").value_or(0.0);
+  facts.dtype = text("train.dtype");
+}
+
+// The last snapshot knows best: it saw the model as it was.
+void take_snapshot_facts(const SnapshotFile& snapshot, Run& run) {
+  const SnapshotProvenance& from = snapshot.provenance;
+  const auto take = [](std::string& into, const std::string& value) {
+    if (!value.empty()) into = value;
+  };
+  take(run.facts.dtype, from.dtype);
+  take(run.facts.layout, from.layout);
+  take(run.facts.commit, from.commit);
+  take(run.facts.fingerprint, from.config_fingerprint);
+  take(run.facts.corpus, from.corpus_fingerprint);
+  take(run.facts.tokenizer, from.tokenizer_fingerprint);
+  take(run.variant, from.variant);
+  run.facts.n_layers = snapshot.dims.layers;
+  run.facts.hidden_size = snapshot.dims.hidden;
+  run.facts.n_heads = snapshot.dims.heads;
+}
+
+void take_metrics_facts(const nlohmann::json& line, Run& run) {
+  if (!line.is_object()) return;
+  const auto text = [&](const char* key, std::string& into) {
+    const auto found = line.find(key);
+    if (found != line.end() && found->is_string() && into.empty()) into = found->get<std::string>();
+  };
+  text("variant", run.variant);
+  text("layout", run.facts.layout);
+  text("commit", run.facts.commit);
+  text("corpus_fingerprint", run.facts.corpus);
+  text("config_fingerprint", run.facts.fingerprint);
+  for (const char* key : {"parameters", "model_parameters"}) {
+    const auto found = line.find(key);
+    if (found != line.end() && found->is_number()) run.facts.parameters = found->get<double>();
+  }
+}
+
+void read_snapshots(const fs::path& folder, Run& run) {
+  std::vector<fs::path> files;
+  if (fs::is_directory(folder)) {
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      if (entry.path().extension() == ".h5") files.push_back(entry.path());
+    }
+  }
+  std::sort(files.begin(), files.end());
+  for (const fs::path& file : files) {
+    SnapshotReader reader = SnapshotReader::open(file);
+    const SnapshotProvenance& from = reader.contents().provenance;
+    run.history.push_back({file, from.step, static_cast<double>(from.tokens_seen), reader.contents()});
+    run.files.push_back(file);
+    if (!run.last || from.step >= run.last->contents().provenance.step) run.last.emplace(std::move(reader));
+  }
+  std::stable_sort(run.history.begin(), run.history.end(),
+                   [](const HistoryPoint& a, const HistoryPoint& b) { return a.step < b.step; });
+}
+
+std::string lower(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
+}  // namespace
+
+double Run::tokens_seen() const {
+  if (metrics && !metrics->steps.empty()) return metrics->steps.back().tokens;
+  return history.empty() ? 0.0 : history.back().tokens;
+}
+
+Run read_run(const fs::path& directory) {
+  if (!fs::is_directory(directory)) {
+    throw Error(ExitCode::bad_data, fmt::format("{} is not a directory", directory.string()),
+                "Name run directories, for example `headroom analyze runs/baseline runs/tvr`.");
+  }
+  Run run;
+  run.directory = directory;
+  run.name = fs::weakly_canonical(directory).filename().string();
+
+  const fs::path config = directory / "config.toml";
+  const fs::path metrics = directory / "metrics.jsonl";
+  read_snapshots(directory / "snapshots", run);
+  if (!fs::exists(metrics) && run.history.empty()) {
+    throw Error(ExitCode::bad_data,
+                fmt::format("{} holds neither metrics.jsonl nor snapshots/*.h5", directory.string()),
+                "Is it a run directory, and did the run get as far as its first step?");
+  }
+  if (fs::exists(config)) {
+    read_config(parse_toml(read_file(config), config.string()), run);
+    run.files.push_back(config);
+  } else if (!run.history.empty() && !run.snapshot()->provenance.config.empty()) {
+    const fs::path& source = run.history.back().file;
+    read_config(parse_toml(run.snapshot()->provenance.config, source.string() + " (provenance/config)"), run);
+    run.remarks.push_back("config.toml is missing; the configuration is the one kept in the last snapshot");
+  } else {
+    run.remarks.push_back("config.toml is missing: the model's settings are unknown");
+  }
+  if (fs::exists(metrics) && fs::file_size(metrics) > 0) {
+    run.metrics = read_metrics(metrics);
+    run.files.push_back(metrics);
+    if (!run.metrics->remark.empty()) run.remarks.push_back(run.metrics->remark);
+  } else {
+    run.remarks.push_back("metrics.jsonl is missing or empty: no loss curve, no evolution by step, no speed");
+  }
+  if (run.history.empty()) {
+    run.remarks.push_back("there is no snapshot: only what metrics.jsonl holds can be shown");
+  } else {
+    take_snapshot_facts(*run.snapshot(), run);
+  }
+  if (run.metrics) take_metrics_facts(run.metrics->run, run);
+  if (run.variant.empty()) run.variant = run.name;
+  return run;
+}
+
+std::vector<Run> read_runs(const std::vector<fs::path>& directories) {
+  std::vector<Run> runs;
+  for (const fs::path& directory : directories) runs.push_back(read_run(directory));
+  if (const auto base = baseline_of(runs)) {
+    std::rotate(runs.begin(), runs.begin() + static_cast<std::ptrdiff_t>(*base),
+                runs.begin() + static_cast<std::ptrdiff_t>(*base) + 1);
+  }
+  std::map<std::string, int> variants;
+  for (const Run& run : runs) ++variants[run.variant];
+  std::map<std::string, int> labels;
+  for (Run& run : runs) {
+    run.label = variants[run.variant] == 1 ? run.variant : run.name;
+    if (const int again = ++labels[run.label]; again > 1) run.label += fmt::format(" ({})", again);
+  }
+  return runs;
+}
+
+std::optional<std::size_t> baseline_of(const std::vector<Run>& runs) {
+  if (runs.size() < 2) return std::nullopt;
+  const auto only = [&](auto&& is_one) -> std::optional<std::size_t> {
+    std::optional<std::size_t> found;
+    for (std::size_t i = 0; i < runs.size(); ++i) {
+      if (!is_one(runs[i])) continue;
+      if (found) return std::nullopt;
+      found = i;
+    }
+    return found;
+  };
+  if (const auto named = only([](const Run& run) { return lower(run.variant) == "baseline"; })) return named;
+  return only([](const Run& run) { return !run.facts.norm.empty() && !run.facts.mitigated_by_design(); });
+}
+
+}  // namespace headroom::report

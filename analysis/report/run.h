@@ -1,0 +1,63 @@
+// A run directory as the report reads it: its configuration, metrics and snapshots, each of which may be missing.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "analysis/report/metrics_log.h"
+#include "analysis/snapshot_reader.h"
+
+namespace headroom::report {
+
+// What the report needs to know of a run's config; 0 or empty where the config does not say.
+struct Facts {
+  std::int64_t vocab_size = 0, hidden_size = 0, n_layers = 0, n_heads = 0, head_dim = 0, seq_len = 0;
+  std::string norm, kv_bias;
+  bool tvr = false;
+  double tvr_target = 0.0;
+  std::string dtype, layout, commit, fingerprint, corpus, tokenizer;
+  double parameters = 0.0;
+
+  bool mitigated_by_design() const { return tvr || norm == "dyt" || (!kv_bias.empty() && kv_bias != "none"); }
+};
+
+// One snapshot of the run's history: everything but the raw arrays.
+struct HistoryPoint {
+  std::filesystem::path file;
+  std::int64_t step;
+  double tokens;
+  SnapshotFile contents;
+};
+
+struct Run {
+  std::filesystem::path directory;
+  std::string name;
+  std::string variant;
+  std::string label;  // the variant, or the name where variants repeat: unique in a report
+  Facts facts;
+  std::optional<MetricsLog> metrics;
+  std::vector<HistoryPoint> history;     // rising steps; the last one is `last`'s
+  std::optional<SnapshotReader> last;    // open, for raw arrays
+  std::vector<std::string> remarks;      // what is missing or was left out
+  std::vector<std::filesystem::path> files;  // everything read
+
+  const SnapshotFile* snapshot() const { return history.empty() ? nullptr : &history.back().contents; }
+  double tokens_seen() const;  // by the metrics, else by the last snapshot; 0 when neither says
+};
+
+// Reads a run directory. Throws ExitCode::bad_data for a directory that is missing or holds neither metrics nor
+// snapshots, ExitCode::bad_config for a config.toml that is no TOML, ExitCode::bad_checkpoint naming the file for a
+// snapshot that is none.
+Run read_run(const std::filesystem::path& directory);
+
+// Reads several and gives each its label. The order is kept, but the baseline, if there is one, comes first.
+std::vector<Run> read_runs(const std::vector<std::filesystem::path>& directories);
+
+// The run the others are compared with: the only one whose variant is "baseline", else the only one without any
+// mitigation; nullopt when there is none or it is the only run.
+std::optional<std::size_t> baseline_of(const std::vector<Run>& runs);
+
+}  // namespace headroom::report
