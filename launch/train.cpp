@@ -39,6 +39,8 @@ class TrainVerb : public Verb {
 
 }  // namespace
 
-std::unique_ptr<Verb> make_train_verb() { return std::make_unique<TrainVerb>(); }
+std::unique_ptr<Verb> make_train_verb() {
+  return std::make_unique<TrainVerb>();
+}
 
 }  // namespace headroom

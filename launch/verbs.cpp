@@ -5,6 +5,10 @@ namespace headroom {
 std::vector<std::unique_ptr<Verb>> all_verbs() {
   std::vector<std::unique_ptr<Verb>> verbs;
   verbs.push_back(make_tokenize_verb());
+  verbs.push_back(make_train_verb());
+  verbs.push_back(make_bench_verb());
+  verbs.push_back(make_verify_verb());
+  verbs.push_back(make_analyze_verb());
   return verbs;
 }
 

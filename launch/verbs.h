@@ -9,6 +9,10 @@
 namespace headroom {
 
 std::unique_ptr<Verb> make_tokenize_verb();
+std::unique_ptr<Verb> make_train_verb();
+std::unique_ptr<Verb> make_bench_verb();
+std::unique_ptr<Verb> make_verify_verb();
+std::unique_ptr<Verb> make_analyze_verb();
 
 // Every verb, in the order in which `headroom --help` lists them.
 std::vector<std::unique_ptr<Verb>> all_verbs();

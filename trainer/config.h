@@ -16,18 +16,18 @@
 namespace headroom {
 
 struct RunConfig {
-  std::string name = "run";           // the directory under `runs_dir`
+  std::string name = "run";  // the directory under `runs_dir`
   std::filesystem::path runs_dir = "runs";
-  std::string variant;                // a label for reports, e.g. "TVR + DyT"
-  std::string device = "auto";        // auto | cpu
+  std::string variant;          // a label for reports, e.g. "TVR + DyT"
+  std::string device = "auto";  // auto | cpu
   std::uint64_t seed = 1;
 
   ModelConfig model;
   OptimConfig optim;
 
   struct {
-    std::filesystem::path corpus;  // corpus directory or token file
-    std::filesystem::path valid;   // held-out token file, when corpus is a file
+    std::filesystem::path corpus;     // corpus directory or token file
+    std::filesystem::path valid;      // held-out token file, when corpus is a file
     std::filesystem::path tokenizer;  // overrides the corpus' own; its fingerprint must match
   } data;
 
@@ -42,14 +42,14 @@ struct RunConfig {
   } train;
 
   struct {
-    int data = 0;    // 0: what is left of the ranks
-    int tensor = 1;  //
+    int data = 0;     // 0: what is left of the ranks
+    int tensor = 1;   //
     int threads = 0;  // a rank; 0: this host's cores / ranks on this host
   } parallel;
 
   struct {
-    std::int64_t every = 0;      // steps; 0 means only at the end
-    std::int64_t windows = 64;   // held-out windows; 0 means all
+    std::int64_t every = 0;     // steps; 0 means only at the end
+    std::int64_t windows = 64;  // held-out windows; 0 means all
   } eval;
 
   SnapshotConfig snapshot;

@@ -35,7 +35,9 @@ using nlohmann::ordered_json;
 
 constexpr std::int64_t kAllReduceProbe = 4 << 20;  // bytes of the start-up's timed all-reduce
 
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
 
 // Happens every `every` steps and always at the last one.
 bool due(std::int64_t step, std::int64_t every, std::int64_t last) {
@@ -139,16 +141,17 @@ void Run::open(bool resume) {
 
 void Run::write_provenance() {
   const CommunicationFormula formula = communication_formula(config_, mesh_->layout());
-  outputs_.metrics->write({{"run", config_.name},
-                           {"variant", config_.variant},
-                           {"parameters", engine_.model().parameters().logical_elements()},
-                           {"layout", fmt::format("{}x{}", mesh_->layout().data, mesh_->layout().tensor)},
-                           {"threads", omp_get_max_threads()},
-                           {"host", host_name()},
-                           {"commit", identity_.commit},
-                           {"config", identity_.config_fingerprint},
-                           {"corpus", identity_.corpus_fingerprint},
-                           {"comm_formula", {{"data_bytes", formula.data_bytes}, {"tensor_bytes", formula.tensor_bytes}}}});
+  outputs_.metrics->write(
+      {{"run", config_.name},
+       {"variant", config_.variant},
+       {"parameters", engine_.model().parameters().logical_elements()},
+       {"layout", fmt::format("{}x{}", mesh_->layout().data, mesh_->layout().tensor)},
+       {"threads", omp_get_max_threads()},
+       {"host", host_name()},
+       {"commit", identity_.commit},
+       {"config", identity_.config_fingerprint},
+       {"corpus", identity_.corpus_fingerprint},
+       {"comm_formula", {{"data_bytes", formula.data_bytes}, {"tensor_bytes", formula.tensor_bytes}}}});
 }
 
 ordered_json Run::one_step(std::int64_t step) {
@@ -164,9 +167,9 @@ ordered_json Run::one_step(std::int64_t step) {
   monitor_.begin_step();
   ActivationTap* const tap = config_.monitor.enabled ? &monitor_ : nullptr;
   record.outcome = engine_.step(step, record.lr, batches, tap, [&](std::size_t micro_batch) {
-    monitor_.begin_micro_batch(static_cast<std::int64_t>(data_.first_sample(step, micro_batch)) -
-                                   (step - 1) * config_.train.global_batch,
-                               config_.model.seq_len);
+    monitor_.begin_micro_batch(
+        static_cast<std::int64_t>(data_.first_sample(step, micro_batch)) - (step - 1) * config_.train.global_batch,
+        config_.model.seq_len);
   });
   record.seconds = seconds_since(begin);
   record.data_bytes = mesh_->data().traffic().bytes - data_before.bytes;

@@ -1,0 +1,71 @@
+// headroom bench: a config's training step on this machine.
+#include <fmt/core.h>
+
+#include <string>
+#include <vector>
+
+#include "launch/mpi_verb.h"
+#include "launch/verbs.h"
+#include "trainer/benchmark.h"
+#include "trainer/config_schema.h"
+
+namespace headroom {
+namespace {
+
+void print_table(const BenchmarkResult& result) {
+  const auto row = [](const char* label, const std::string& value) { fmt::print("{:<34} {}\n", label, value); };
+  row("layout (data x tensor), threads",
+      fmt::format("{}x{}, {} a rank", result.layout.data, result.layout.tensor, result.threads));
+  row("parameters", fmt::format("{:.2f} M", static_cast<double>(result.parameters) * 1e-6));
+  row("step (median)", fmt::format("{:.1f} ms over {} steps", result.step_seconds * 1e3, result.steps));
+  row("tokens/s", fmt::format("{:.0f}", result.tokens_per_second));
+  row("model FLOP/s", fmt::format("{:.1f} GFLOP/s", result.flops_per_second * 1e-9));
+  row("its matrix products alone", fmt::format("{:.1f} ms", result.product_seconds * 1e3));
+  row("speed of light (products / step)", fmt::format("{:.3f}", result.speed_of_light));
+  row("peak memory of a rank", fmt::format("{:.0f} MiB", static_cast<double>(result.peak_memory_bytes) / 1048576.0));
+  row("sent by a rank a step",
+      fmt::format("{:.3f} MB, formula {:.3f} MB", static_cast<double>(result.communicated_bytes) * 1e-6,
+                  result.communicated_formula * 1e-6));
+  row("monitor", fmt::format("{:.2f} % of the step", result.monitor_share * 100.0));
+  row("a snapshot", fmt::format("{:.2f} s", result.snapshot_seconds));
+}
+
+class BenchVerb : public Verb {
+ public:
+  BenchVerb() : Verb("bench", "Time a config's training step against its own matrix products") {}
+
+  void declare(CLI::App& app) override {
+    app.add_option("config", config_, "A run's config, TOML; train.steps steps are timed")
+        ->required()
+        ->type_name("FILE");
+    app.add_option("--set", overrides_, "Override a key, e.g. --set parallel.threads=2; may be given many times")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false);
+    app.footer(
+        "Trains on random tokens; needs no corpus and writes no run directory. Prints a table, then the same as one\n"
+        "line of JSON. Run on several ranks with mpirun -n N headroom bench FILE.");
+  }
+
+  ExitCode run() override {
+    return run_on_all_ranks([&](ParallelRuntime& runtime) {
+      const BenchmarkResult result = run_benchmark(load_config(config_, overrides_), runtime);
+      if (runtime.rank() == 0) {
+        print_table(result);
+        fmt::print("{}\n", to_json(result).dump());
+      }
+      return ExitCode::done;
+    });
+  }
+
+ private:
+  std::string config_;
+  std::vector<std::string> overrides_;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_bench_verb() {
+  return std::make_unique<BenchVerb>();
+}
+
+}  // namespace headroom

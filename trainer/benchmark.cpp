@@ -1,0 +1,185 @@
+#include "trainer/benchmark.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+
+#include "analysis/monitor.h"
+#include "analysis/snapshot.h"
+#include "base/random.h"
+#include "base/system.h"
+#include "tensor/cpu/product_log.h"
+#include "trainer/communication_formula.h"
+#include "trainer/engine.h"
+#include "trainer/start_up.h"
+
+namespace headroom {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr std::int64_t kWarmUp = 2;         // steps: pages, threads and connections
+constexpr std::int64_t kVocabulary = 8192;  // when the config leaves it to a corpus
+constexpr int kReplays = 5;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+Batch random_batch(std::int64_t sequences, std::int64_t seq, std::int64_t vocab, std::uint64_t key) {
+  Batch batch{sequences, seq, {}, {}};
+  const RandomStream stream(key, "benchmark tokens");
+  for (std::int64_t token = 0; token < sequences * seq; ++token) {
+    const auto words = stream.bits(static_cast<std::uint64_t>(token));
+    batch.ids.push_back(static_cast<std::int32_t>(words[0] % static_cast<std::uint64_t>(vocab)));
+    batch.targets.push_back(static_cast<std::int32_t>(words[1] % static_cast<std::uint64_t>(vocab)));
+  }
+  return batch;
+}
+
+// The monitor, and how long it takes.
+class TimedMonitor final : public ActivationTap {
+ public:
+  explicit TimedMonitor(std::int64_t layers) : monitor_(layers) {}
+
+  void hidden(Site site, std::int64_t layer, const Tensor& rows, std::int64_t first_row) override {
+    const auto begin = Clock::now();
+    monitor_.hidden(site, layer, rows, first_row);
+    seconds_ += seconds_since(begin);
+  }
+  void attention(std::int64_t layer, const AttentionView& view) override { monitor_.attention(layer, view); }
+
+  Monitor& monitor() { return monitor_; }
+  void collect(const Mesh& mesh) {
+    const auto begin = Clock::now();
+    monitor_.collect(mesh);
+    seconds_ += seconds_since(begin);
+  }
+  double seconds() const { return seconds_; }
+  void reset() { seconds_ = 0.0; }
+
+ private:
+  Monitor monitor_;
+  double seconds_ = 0.0;
+};
+
+// As many sequences as the config's snapshots have, of random tokens.
+ProbeSet random_probe(const RunConfig& config) {
+  ProbeSet probe;
+  const std::int64_t tokens = std::min(config.snapshot.calibration_tokens, config.model.seq_len);
+  const auto count =
+      2 * (static_cast<std::int64_t>(config.snapshot.sentences.size()) + config.snapshot.calibration_sequences);
+  for (std::int64_t index = 0; index < count; ++index) {
+    const Batch batch = random_batch(1, tokens, config.model.vocab_size, static_cast<std::uint64_t>(index));
+    probe.sequences.push_back({batch.ids, false, ProbeKind::calibration, {}, {}});
+    for (const std::int32_t id : batch.ids) probe.sequences.back().pieces.push_back(std::to_string(id));
+  }
+  return probe;
+}
+
+double time_snapshot(const RunConfig& config, Transformer& model, const Mesh& mesh) {
+  const auto begin = Clock::now();
+  const ProbeSet probe = random_probe(config);
+  const std::filesystem::path path =
+      std::filesystem::temp_directory_path() / fmt::format("headroom-bench-{}.h5", getpid());
+  SnapshotSession session(mesh, config.model, probe, config.snapshot);
+  session.run([&](const Batch& batch, ActivationTap& tap) { model.evaluate(batch, &tap); });
+  session.write(path, {}, model.parameters());
+  const double seconds = seconds_since(begin);
+  std::filesystem::remove(path);
+  return seconds;
+}
+
+}  // namespace
+
+BenchmarkResult run_benchmark(const RunConfig& loaded, ParallelRuntime& runtime) {
+  check_device(loaded);
+  auto world = runtime.world();
+  refuse_lonely_ranks(*world);
+  const Layout layout = layout_for(loaded, world->size());
+  const Mesh mesh(std::move(world), layout);
+  const int threads = set_threads(loaded, mesh.world());
+  const RunConfig config =
+      resolved_for(loaded, layout, loaded.model.vocab_size == 0 ? kVocabulary : loaded.model.vocab_size);
+  const std::int64_t tokens = config.train.global_batch * config.model.seq_len;
+
+  Engine engine(config, mesh);
+  TimedMonitor monitor(config.model.n_layers);
+  std::vector<Batch> batches;
+  for (std::int64_t done = 0; done < config.train.global_batch / layout.data; done += config.train.micro_batch) {
+    batches.push_back(random_batch(config.train.micro_batch, config.model.seq_len, config.model.vocab_size,
+                                   static_cast<std::uint64_t>(mesh.data().rank() * config.train.global_batch + done)));
+  }
+  std::vector<double> seconds;
+  Traffic before;
+  const auto traffic = [&] { return mesh.data().traffic().bytes + mesh.tensor().traffic().bytes; };
+  const auto step = [&](std::int64_t number) {
+    const auto begin = Clock::now();
+    monitor.monitor().begin_step();
+    engine.step(number, config.optim.lr, batches, config.monitor.enabled ? &monitor : nullptr,
+                [&](std::size_t) { monitor.monitor().begin_micro_batch(0, config.model.seq_len); });
+    if (config.monitor.enabled) monitor.collect(mesh);
+    return seconds_since(begin);
+  };
+  for (std::int64_t number = 1; number <= kWarmUp; ++number) step(number);
+  monitor.reset();
+  before.bytes = traffic();
+  for (std::int64_t number = 1; number <= config.train.steps; ++number) {
+    mesh.world().barrier();
+    seconds.push_back(step(kWarmUp + number));
+  }
+  const std::int64_t sent = (traffic() - before.bytes) / config.train.steps;
+  mesh.world().all_reduce(std::span<double>(seconds), Reduction::max);
+
+  BenchmarkResult result{.steps = config.train.steps, .layout = layout, .threads = threads};
+  result.step_seconds = median(seconds);
+  result.tokens_per_second = static_cast<double>(tokens) / result.step_seconds;
+  result.flops_per_second = engine.model().flops_per_token(config.model.seq_len) * result.tokens_per_second;
+  result.communicated_bytes = sent;
+  const CommunicationFormula formula = communication_formula(config, layout);
+  result.communicated_formula = formula.data_bytes + formula.tensor_bytes;
+  result.monitor_share = monitor.seconds() / static_cast<double>(config.train.steps) / result.step_seconds;
+  result.parameters = engine.model().parameters().logical_elements();
+  result.peak_memory_bytes = peak_memory_bytes();
+  mesh.world().all_reduce(std::span<std::int64_t>(&result.peak_memory_bytes, 1), Reduction::max);
+
+  std::vector<cpu::Product> products;
+  {
+    const cpu::ProductLog log;
+    step(kWarmUp + config.train.steps + 1);
+    products = log.products();
+  }
+  mesh.world().barrier();
+  result.product_seconds = cpu::replay_seconds(products, kReplays);
+  mesh.world().all_reduce(std::span<double>(&result.product_seconds, 1), Reduction::max);
+  result.speed_of_light = result.product_seconds / result.step_seconds;
+  result.snapshot_seconds = time_snapshot(config, engine.model(), mesh);
+  return result;
+}
+
+nlohmann::ordered_json to_json(const BenchmarkResult& result) {
+  return {{"tokens_per_second", result.tokens_per_second},
+          {"step_seconds", result.step_seconds},
+          {"gemm_seconds", result.product_seconds},
+          {"speed_of_light", result.speed_of_light},
+          {"peak_memory_bytes", result.peak_memory_bytes},
+          {"flops_per_second", result.flops_per_second},
+          {"comm_bytes", result.communicated_bytes},
+          {"comm_bytes_formula", result.communicated_formula},
+          {"monitor_share", result.monitor_share},
+          {"snapshot_seconds", result.snapshot_seconds},
+          {"parameters", result.parameters},
+          {"layout", fmt::format("{}x{}", result.layout.data, result.layout.tensor)},
+          {"threads", result.threads},
+          {"steps", result.steps}};
+}
+
+}  // namespace headroom
