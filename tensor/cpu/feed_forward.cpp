@@ -42,9 +42,13 @@ struct GeluTanh {
   }
   template <class T>
   static T derivative(T x) {
-    const T square = x * x;
-    const T gate = sigmoid(x * (kLinear<T> + kCubic<T> * square));
-    return gate + x * (gate * (T{1} - gate)) * (kLinear<T> + T{3} * kCubic<T> * square);
+    // Saturated long before the bound, which keeps x^2 finite: 0 times infinity would be no number.
+    constexpr T kBound{100};
+    const T below = x > kBound ? kBound : x;
+    const T bounded = below < -kBound ? -kBound : below;
+    const T square = bounded * bounded;
+    const T gate = sigmoid(bounded * (kLinear<T> + kCubic<T> * square));
+    return gate + bounded * (gate * (T{1} - gate)) * (kLinear<T> + T{3} * kCubic<T> * square);
   }
 };
 

@@ -99,7 +99,7 @@ TEST_P(PermutationOfSize, VisitsEveryPlaceOnce) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Sizes, PermutationOfSize, ::testing::Values(1, 2, 3, 7, 64, 1000, 4099),
-                         [](const auto& info) { return std::to_string(info.param); });
+                         [](const auto& size) { return std::to_string(size.param); });
 
 TEST(RandomPermutation, DiffersBetweenNamesAndLeavesFewPlacesAlone) {
   constexpr std::uint64_t kSize = 4099;

@@ -1,0 +1,179 @@
+// Tensors as views, buffers as owners, arenas as plans that are carried out.
+#include "tensor/memory.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "tensor/ops.h"
+
+namespace headroom {
+namespace {
+
+TEST(Shape, CountsItsElementsAndWritesItselfOut) {
+  EXPECT_EQ((Shape{8, 256, 384}.elements()), 8 * 256 * 384);
+  EXPECT_EQ((Shape{7, 0}.elements()), 0);
+  EXPECT_EQ(Shape().elements(), 1);
+  EXPECT_EQ((Shape{8, 256, 384}.text()), "[8, 256, 384]");
+  EXPECT_EQ(Shape().text(), "[]");
+  EXPECT_EQ((Shape{2, 3}), (Shape{2, 3}));
+  EXPECT_NE((Shape{2, 3}), (Shape{2, 3, 1}));
+  EXPECT_EQ((Shape{1 << 20, 1 << 20}.elements()), std::int64_t{1} << 40);
+}
+
+TEST(Shape, RefusesNegativeExtentsAndMoreThanFourAxes) {
+  EXPECT_THROW((Shape{2, -1}), Error);
+  EXPECT_THROW((Shape{1, 1, 1, 1, 1}), Error);
+}
+
+TEST(Tensor, IsAViewOfNumbersKeptElsewhere) {
+  std::vector<float> numbers = {1, 2, 3, 4, 5, 6};
+  const Tensor tensor = Tensor::over(std::span<float>(numbers), {3, 2});
+  EXPECT_TRUE(tensor.present());
+  EXPECT_EQ(tensor.dtype(), DType::f32);
+  EXPECT_EQ(tensor.rows(), 3);
+  EXPECT_EQ(tensor.columns(), 2);
+  EXPECT_EQ(tensor.bytes(), 24);
+  tensor.data<float>()[3] = 40;
+  EXPECT_EQ(numbers[3], 40.0f);
+  EXPECT_THAT(tensor.row_range(1, 2).span<float>(), ::testing::ElementsAre(3, 40, 5, 6));
+  EXPECT_EQ(tensor.row_range(1, 2).shape(), (Shape{2, 2}));
+  EXPECT_THAT(tensor.flat_range(1, 3).span<float>(), ::testing::ElementsAre(2, 3, 40));
+  EXPECT_EQ(tensor.reshaped({2, 3}).raw(), tensor.raw());
+  EXPECT_EQ(tensor.reshaped({2, 3}).rows(), 2);
+}
+
+TEST(Tensor, TakesAllAxesButTheLastAsRows) {
+  std::vector<double> numbers(30);
+  const Tensor tensor = Tensor::over(std::span<double>(numbers), {2, 3, 5});
+  EXPECT_EQ(tensor.rows(), 6);
+  EXPECT_EQ(tensor.columns(), 5);
+  EXPECT_EQ(tensor.flat_range(0, 30).rows(), 1);
+}
+
+TEST(Tensor, RefusesWhatDoesNotFit) {
+  std::vector<float> numbers(6);
+  const Tensor tensor = Tensor::over(std::span<float>(numbers), {3, 2});
+  EXPECT_THROW(tensor.data<double>(), Error);
+  EXPECT_THROW(static_cast<void>(tensor.reshaped({7})), Error);
+  EXPECT_THROW(static_cast<void>(tensor.row_range(2, 2)), Error);
+  EXPECT_THROW(static_cast<void>(tensor.row_range(-1, 2)), Error);
+  EXPECT_THROW(static_cast<void>(tensor.flat_range(5, 2)), Error);
+  EXPECT_THROW(static_cast<void>(Tensor::over(std::span<float>(numbers), {5})), Error);
+  EXPECT_FALSE(Tensor().present());
+}
+
+TEST(Buffer, IsAlignedAndZeroed) {
+  for (const std::size_t bytes : {std::size_t{4}, std::size_t{4099}, std::size_t{3} << 20}) {
+    const Buffer buffer(bytes, Device::cpu, "a test");
+    EXPECT_EQ(buffer.bytes(), bytes);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.data()) % 64, 0u);
+    const auto count = static_cast<std::int64_t>(bytes / sizeof(float));
+    EXPECT_THAT(buffer.tensor({count}, DType::f32).span<float>(), ::testing::Each(0.0f));
+  }
+}
+
+TEST(Buffer, OfNothingIsEmpty) {
+  const Buffer buffer(0, Device::cpu, "nothing");
+  EXPECT_EQ(buffer.data(), nullptr);
+  EXPECT_EQ(buffer.bytes(), 0u);
+}
+
+TEST(Buffer, RefusesTensorsLargerThanItself) {
+  const Buffer buffer(64, Device::cpu, "a test");
+  EXPECT_NO_THROW(static_cast<void>(buffer.tensor({16}, DType::f32)));
+  EXPECT_THROW(static_cast<void>(buffer.tensor({16}, DType::f64)), Error);
+}
+
+TEST(Buffer, SaysWhatThereIsNoMemoryFor) {
+  constexpr std::size_t kMoreThanThereIs = std::size_t{1} << 60;
+  try {
+    const Buffer buffer(kMoreThanThereIs, Device::cpu, "the logits");
+    FAIL() << "2^60 bytes were allocated";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::out_of_memory);
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("the logits"));
+    EXPECT_THAT(error.what(), ::testing::HasSubstr(std::to_string(kMoreThanThereIs)));
+    EXPECT_NE(error.hint(), "");
+  }
+}
+
+struct Pair {
+  Tensor first;
+  Tensor second;
+};
+Pair make_pair(Arena& arena) {
+  return {arena.take({3, 5}, DType::f32, "attention"), arena.take({7}, DType::f64, "norms")};
+}
+
+TEST(Arena, MeasuresFirstAndThenHandsOutApart) {
+  Arena measure = Arena::measuring(Device::cpu);
+  const Pair planned = make_pair(measure);
+  EXPECT_FALSE(planned.first.present());
+  EXPECT_EQ(planned.first.shape(), (Shape{3, 5}));
+  EXPECT_EQ(measure.bytes(), 128u);  // two cache lines
+
+  Arena arena(measure, "a test");
+  const Pair pair = make_pair(arena);
+  EXPECT_EQ(arena.bytes(), measure.bytes());
+  EXPECT_EQ(pair.second.dtype(), DType::f64);
+  for (const Tensor& tensor : {pair.first, pair.second}) {
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(tensor.raw()) % 64, 0u);
+  }
+  for (float& value : pair.first.span<float>()) value = 1.0f;
+  EXPECT_THAT(pair.second.span<double>(), ::testing::Each(0.0));
+}
+
+TEST(Arena, AddsSizesUpByCategory) {
+  Arena measure = Arena::measuring(Device::cpu);
+  make_pair(measure);
+  make_pair(measure);
+  ASSERT_EQ(measure.categories().size(), 2u);
+  EXPECT_EQ(measure.categories()[0].name, "attention");
+  EXPECT_EQ(measure.categories()[0].bytes, 128u);
+  EXPECT_EQ(measure.categories()[1].name, "norms");
+  EXPECT_EQ(measure.categories()[1].bytes, 128u);
+}
+
+TEST(Arena, RefusesMoreThanWasPlanned) {
+  Arena measure = Arena::measuring(Device::cpu);
+  make_pair(measure);
+  Arena arena(measure, "a test");
+  make_pair(arena);
+  EXPECT_THROW(arena.take({1}, DType::f32, "more"), Error);
+}
+
+TEST(Arena, RewindingCutsTheSameMemoryAgain) {
+  Arena measure = Arena::measuring(Device::cpu);
+  make_pair(measure);
+  Arena arena(measure, "a test");
+  const Pair before = make_pair(arena);
+  arena.rewind();
+  EXPECT_EQ(arena.bytes(), 0u);
+  EXPECT_TRUE(arena.categories().empty());
+  const Pair after = make_pair(arena);
+  EXPECT_EQ(after.first.raw(), before.first.raw());
+  EXPECT_EQ(after.second.raw(), before.second.raw());
+}
+
+// Every op of the CPU's table is there: nobody finds out by a crash in a run.
+TEST(OpTable, OfTheCpuIsComplete) {
+  const OpTable& table = op_table(Device::cpu);
+  using Entry = void (*)();
+  static_assert(sizeof(OpTable) % sizeof(Entry) == 0);
+  const auto* entries = reinterpret_cast<const unsigned char*>(&table);
+  for (std::size_t i = 0; i < sizeof(OpTable); i += sizeof(Entry)) {
+    Entry entry = nullptr;
+    std::copy_n(entries + i, sizeof(entry), reinterpret_cast<unsigned char*>(&entry));
+    EXPECT_NE(entry, nullptr) << "entry " << i / sizeof(Entry) << " of the table in tensor/ops.h";
+  }
+}
+
+}  // namespace
+}  // namespace headroom
