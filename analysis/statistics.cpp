@@ -97,6 +97,16 @@ double channel_kurtosis(std::span<const double> channel_squares, std::int64_t to
   return fourth / channels / ((second / channels) * (second / channels));
 }
 
+// The magnitude of this rank (0 the smallest): a bin's values taken to lie evenly spread over it.
+double ranked_magnitude(const MagnitudeSummary& summary, std::int64_t rank) {
+  int bin = 0;
+  std::int64_t within = rank;
+  while (within >= summary.counts[bin]) within -= summary.counts[bin++];
+  if (bin == 0) return summary_edge(0);
+  const double fraction = (static_cast<double>(within) + 0.5) / static_cast<double>(summary.counts[bin]);
+  return summary_edge(bin) + fraction * (summary_edge(bin + 1) - summary_edge(bin));
+}
+
 }  // namespace
 
 std::vector<double> histogram_edges() {
@@ -212,13 +222,8 @@ double median_of(const MagnitudeSummary& summary) {
   std::int64_t total = 0;
   for (const std::int64_t count : summary.counts) total += count;
   if (total == 0) return kNaN;
-  const double target = 0.5 * static_cast<double>(total);
-  double below = 0.0;
-  int bin = 0;
-  while (below + static_cast<double>(summary.counts[bin]) < target) below += static_cast<double>(summary.counts[bin++]);
-  if (bin == 0) return summary_edge(0);
-  const double fraction = (target - below) / static_cast<double>(summary.counts[bin]);
-  return summary_edge(bin) + fraction * (summary_edge(bin + 1) - summary_edge(bin));
+  // As for an exact median: the middle value, or the mean of the two middle ones.
+  return 0.5 * (ranked_magnitude(summary, (total - 1) / 2) + ranked_magnitude(summary, total / 2));
 }
 
 }  // namespace headroom

@@ -30,7 +30,7 @@ ProbeSequence sequence_of(const std::vector<std::string>& words, bool bos, Probe
   if (bos) sequence.pieces.push_back("<s>");
   for (const std::string& word : words) {
     sequence.pieces.push_back(word);
-    sequence.text += word;
+    sequence.text += word.starts_with("▁") ? (sequence.text.empty() ? "" : " ") + word.substr(3) : word;
   }
   for (std::size_t i = 0; i < sequence.pieces.size(); ++i) sequence.ids.push_back(static_cast<std::int32_t>(i + 1));
   return sequence;
@@ -38,13 +38,15 @@ ProbeSequence sequence_of(const std::vector<std::string>& words, bool bos, Probe
 
 ProbeSet probe_of(const FixtureRun& run) {
   static const std::vector<std::string> kSentence = {"▁Summer", "▁is", "▁warm", ".", "▁Winter", "▁is", "▁cold", "."};
-  static const std::vector<std::string> kWords = {"▁the", "▁rate", ",", "▁of", "▁<b>", "▁&", "\n", "▁water", "▁\"x\"", "."};
+  static const std::vector<std::string> kWords = {"▁the", "▁rate", ",",      "▁of",    "▁<b>",
+                                                  "▁&",   "\n",    "▁water", "▁\"x\"", "."};
   ProbeSet probe;
   for (const bool bos : {true, false}) probe.sequences.push_back(sequence_of(kSentence, bos, ProbeKind::sentence));
   for (std::int64_t i = 0; i < run.calibration; ++i) {
     for (const bool bos : {true, false}) {
       std::vector<std::string> words;
-      for (std::int64_t t = bos ? 1 : 0; t < run.window; ++t) words.push_back(kWords[static_cast<std::size_t>(t * 3 + i) % kWords.size()]);
+      for (std::int64_t t = bos ? 1 : 0; t < run.window; ++t)
+        words.push_back(kWords[static_cast<std::size_t>(t * 3 + i) % kWords.size()]);
       probe.sequences.push_back(sequence_of(words, bos, ProbeKind::calibration));
     }
   }
@@ -54,7 +56,9 @@ ProbeSet probe_of(const FixtureRun& run) {
 class Maker {
  public:
   Maker(const FixtureRun& run, std::int64_t step)
-      : run_(run), grown_(run.planted * static_cast<double>(step) / static_cast<double>(run.steps)), random_(run.seed * 7919 + static_cast<std::uint64_t>(step)) {}
+      : run_(run),
+        grown_(run.planted * static_cast<double>(step) / static_cast<double>(run.steps)),
+        random_(run.seed * 7919 + static_cast<std::uint64_t>(step)) {}
 
   SnapshotParts parts(const ProbeSet& probe) {
     SnapshotParts parts;
@@ -64,15 +68,20 @@ class Maker {
         const bool once = site == Site::embedding_output || site == Site::final_norm_output;
         for (std::int64_t layer = 0; layer < (once ? 1 : run_.layers); ++layer) {
           const auto h = hidden(site, layer, sequence);
-          HiddenPart part{.site = site, .layer = layer, .sequence = static_cast<std::int64_t>(s),
-                          .statistics = hidden_statistics<float>(h, static_cast<std::int64_t>(sequence.ids.size()), run_.hidden, 5), .raw = {}};
+          HiddenPart part{
+              .site = site,
+              .layer = layer,
+              .sequence = static_cast<std::int64_t>(s),
+              .statistics = hidden_statistics<float>(h, static_cast<std::int64_t>(sequence.ids.size()), run_.hidden, 5),
+              .raw = {}};
           const bool kept = site == Site::block_output || site == Site::embedding_output;
           if (kept && sequence.kind == ProbeKind::sentence) part.raw = h;
           parts.hidden.push_back(std::move(part));
         }
       }
       for (std::int64_t layer = 0; layer < run_.layers; ++layer) {
-        for (std::int64_t head = 0; head < run_.heads; ++head) parts.heads.push_back(attention(layer, head, s, sequence));
+        for (std::int64_t head = 0; head < run_.heads; ++head)
+          parts.heads.push_back(attention(layer, head, s, sequence));
       }
     }
     return parts;
@@ -80,13 +89,16 @@ class Maker {
 
  private:
   std::vector<float> hidden(Site site, std::int64_t layer, const ProbeSequence& sequence) {
-    std::normal_distribution<double> noise(0.0, run_.noise * (site == Site::block_output ? 1.0 + 0.3 * static_cast<double>(layer) : 0.7));
+    std::normal_distribution<double> noise(
+        0.0, run_.noise * (site == Site::block_output ? 1.0 + 0.3 * static_cast<double>(layer) : 0.7));
     std::vector<float> h(sequence.ids.size() * static_cast<std::size_t>(run_.hidden));
     for (float& value : h) value = static_cast<float>(noise(random_));
-    const std::size_t at = (sequence.bos ? 0u : 2u) * static_cast<std::size_t>(run_.hidden) + static_cast<std::size_t>(run_.channel);
+    const std::size_t at =
+        (sequence.bos ? 0u : 2u) * static_cast<std::size_t>(run_.hidden) + static_cast<std::size_t>(run_.channel);
     const bool between = layer >= run_.first_layer && layer < run_.layers - 1;
     // A little larger at its first layer, so that there is one right answer to where the largest is.
-    if (site == Site::block_output && between) h[at] = static_cast<float>(grown_ * (1.0 - 0.01 * static_cast<double>(layer - run_.first_layer)));
+    if (site == Site::block_output && between)
+      h[at] = static_cast<float>(grown_ * (1.0 - 0.01 * static_cast<double>(layer - run_.first_layer)));
     if (site == Site::mlp_output && layer == run_.first_layer) h[at] = static_cast<float>(grown_);
     if (site == Site::mlp_output && layer == run_.layers - 1) h[at] = static_cast<float>(-0.9 * grown_);
     return h;
@@ -110,8 +122,12 @@ class Maker {
         map[q * n + k] = static_cast<float>(spread + (k == 0 ? to_first : 0.0));
       }
     }
-    HeadPart part{.layer = layer, .sequence = static_cast<std::int64_t>(index), .head = head,
-                  .masses = head_masses<float>(map, static_cast<std::int64_t>(n), static_cast<std::int64_t>(n), bias), .map = {}, .bias = {}};
+    HeadPart part{.layer = layer,
+                  .sequence = static_cast<std::int64_t>(index),
+                  .head = head,
+                  .masses = head_masses<float>(map, static_cast<std::int64_t>(n), static_cast<std::int64_t>(n), bias),
+                  .map = {},
+                  .bias = {}};
     if (sequence.kind == ProbeKind::sentence) {
       part.map = std::move(map);
       part.bias = std::move(bias);
@@ -125,11 +141,13 @@ class Maker {
 };
 
 std::string config_of(const FixtureRun& run) {
-  return fmt::format("name = \"{}\"\nvariant = \"{}\"\n[model]\nvocab_size = {}\nhidden_size = {}\nn_layers = {}\nn_heads = {}\nhead_dim = 0\n"
-                     "seq_len = 64\nnorm = \"{}\"\n[model.attention]\nkv_bias = \"{}\"\n[optim.tvr]\nenabled = {}\ntarget = 0.01\n"
-                     "[train]\nsteps = {}\ndtype = \"f32\"\n",
-                     run.name, run.variant, run.vocab_size, run.hidden, run.layers, run.heads, run.dyt ? "dyt" : "rms",
-                     run.kv_bias ? "kv" : "none", run.tvr, run.steps);
+  return fmt::format(
+      "name = \"{}\"\nvariant = \"{}\"\n[model]\nvocab_size = {}\nhidden_size = {}\nn_layers = {}\nn_heads = "
+      "{}\nhead_dim = 0\n"
+      "seq_len = 64\nnorm = \"{}\"\n[model.attention]\nkv_bias = \"{}\"\n[optim.tvr]\nenabled = {}\ntarget = 0.01\n"
+      "[train]\nsteps = {}\ndtype = \"f32\"\n",
+      run.name, run.variant, run.vocab_size, run.hidden, run.layers, run.heads, run.dyt ? "dyt" : "rms",
+      run.kv_bias ? "kv" : "none", run.tvr, run.steps);
 }
 
 WeightStatistics weights_of(const FixtureRun& run, std::int64_t step) {
@@ -146,8 +164,10 @@ WeightStatistics weights_of(const FixtureRun& run, std::int64_t step) {
   for (std::int64_t layer = 0; layer < run.layers; ++layer) {
     add(fmt::format("layers.{}.attention_norm.weight", layer), layer, 0.0);
     int kind = 0;
-    for (const char* part : {"attention.q", "attention.k", "attention.v", "attention.o", "mlp.gate", "mlp.up", "mlp.down"}) {
-      add(fmt::format("layers.{}.{}.weight", layer, part), layer, grown * (1.0 + 0.04 * kind++ - 0.02 * static_cast<double>(layer)));
+    for (const char* part :
+         {"attention.q", "attention.k", "attention.v", "attention.o", "mlp.gate", "mlp.up", "mlp.down"}) {
+      add(fmt::format("layers.{}.{}.weight", layer, part), layer,
+          grown * (1.0 + 0.04 * kind++ - 0.02 * static_cast<double>(layer)));
     }
   }
   return weights;
@@ -155,14 +175,22 @@ WeightStatistics weights_of(const FixtureRun& run, std::int64_t step) {
 
 void write_metrics(const fs::path& file, const FixtureRun& run) {
   std::ofstream out(file);
-  out << nlohmann::json{{"run", run.name}, {"variant", run.variant}, {"layout", "2x1"}, {"parameters", 1234567}} << '\n';
+  out << nlohmann::json{{"run", run.name}, {"variant", run.variant}, {"layout", "2x1"}, {"parameters", 1234567}}
+      << '\n';
   std::mt19937_64 random(run.seed);
   std::normal_distribution<double> noise(0.0, 0.02);
   for (std::int64_t step = 1; step <= run.steps; ++step) {
     const double done = static_cast<double>(step) / static_cast<double>(run.steps);
     const double loss = run.final_loss + (9.0 - run.final_loss) * std::exp(-6.0 * done) * (1.0 - done);
-    nlohmann::json line = {{"step", step}, {"epoch", 0}, {"tokens", step * run.tokens_per_step}, {"loss", loss + noise(random) * (1.0 - done)},
-                           {"grad_norm", 1.0}, {"clipped", false}, {"lr", 1e-3}, {"step_seconds", 0.5}, {"tokens_per_second", 2.0 * static_cast<double>(run.tokens_per_step)}};
+    nlohmann::json line = {{"step", step},
+                           {"epoch", 0},
+                           {"tokens", step * run.tokens_per_step},
+                           {"loss", loss + noise(random) * (1.0 - done)},
+                           {"grad_norm", 1.0},
+                           {"clipped", false},
+                           {"lr", 1e-3},
+                           {"step_seconds", 0.5},
+                           {"tokens_per_second", 2.0 * static_cast<double>(run.tokens_per_step)}};
     for (std::int64_t layer = 0; layer < run.layers; ++layer) {
       const bool massive = layer >= run.first_layer && layer < run.layers - 1;
       const double median = 0.67 * run.noise * (1.0 + 0.3 * static_cast<double>(layer));
@@ -173,8 +201,11 @@ void write_metrics(const fs::path& file, const FixtureRun& run) {
       if (run.kv_bias) line["kv_bias_mass"].push_back(massive ? run.sink * done : 0.05);
       if (run.dyt) line["dyt_alpha"].push_back({1.0 - 0.5 * done, 0.5 + 0.05 * static_cast<double>(layer) * done});
     }
-    if (run.tvr && step % 5 == 0) line["tvr"] = {{"rescaled", 7 * run.layers - step}, {"matrices", 7 * run.layers}, {"max_ratio", 1.3}, {"mean_std", 0.01}};
-    if (step % 4 == 0) line["eval"] = {{"loss", loss + 0.1}, {"perplexity", std::exp(loss + 0.1)}, {"tokens", 5000}, {"seconds", 0.1}};
+    if (run.tvr && step % 5 == 0)
+      line["tvr"] = {
+          {"rescaled", 7 * run.layers / step}, {"matrices", 7 * run.layers}, {"max_ratio", 1.3}, {"mean_std", 0.01}};
+    if (step % 4 == 0)
+      line["eval"] = {{"loss", loss + 0.1}, {"perplexity", std::exp(loss + 0.1)}, {"tokens", 5000}, {"seconds", 0.1}};
     out << line << '\n';
   }
 }
@@ -192,9 +223,18 @@ fs::path write_fixture(const fs::path& folder, const FixtureRun& run) {
   const ProbeSet probe = probe_of(run);
   for (const std::int64_t step : run.snapshots) {
     AssembledSnapshot made = assemble(model, probe, config, {Maker(run, step).parts(probe)});
-    made.file.provenance = {.step = step, .tokens_seen = step * run.tokens_per_step, .run = run.name, .variant = run.variant,
-                            .config = config_of(run), .config_fingerprint = "00112233445566" + fmt::format("{:02x}", run.seed), .commit = "abcdef012345",
-                            .layout = "2x1", .dtype = "f32", .libraries = "HDF5 1.10", .tokenizer_fingerprint = "cafe", .corpus_fingerprint = "beef"};
+    made.file.provenance = {.step = step,
+                            .tokens_seen = step * run.tokens_per_step,
+                            .run = run.name,
+                            .variant = run.variant,
+                            .config = config_of(run),
+                            .config_fingerprint = "00112233445566" + fmt::format("{:02x}", run.seed),
+                            .commit = "abcdef012345",
+                            .layout = "2x1",
+                            .dtype = "f32",
+                            .libraries = "HDF5 1.10",
+                            .tokenizer_fingerprint = "cafe",
+                            .corpus_fingerprint = "beef"};
     made.file.created = "2026-01-02T03:04:05Z";
     made.file.seconds = 0.25;
     made.file.weights = weights_of(run, step);
