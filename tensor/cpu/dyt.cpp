@@ -9,6 +9,36 @@
 namespace headroom::cpu {
 namespace {
 
+// Rows are functions of their own, kept out of line, so that the compiler vectorises them (as in norm.cpp).
+
+// beta may be null.
+template <class T>
+[[gnu::noinline]] void dyt_row(const T* x, T alpha, const T* gamma, const T* beta, std::int64_t columns, T* y) {
+  if (beta != nullptr) {
+#pragma omp simd
+    for (std::int64_t i = 0; i < columns; ++i) y[i] = gamma[i] * fast_tanh(alpha * x[i]) + beta[i];
+  } else {
+#pragma omp simd
+    for (std::int64_t i = 0; i < columns; ++i) y[i] = gamma[i] * fast_tanh(alpha * x[i]);
+  }
+}
+
+// With t = tanh(alpha x) and u = dy gamma (1 - t^2): dx += alpha u, dgamma += dy t, dbeta += dy, and a column's share
+// of dalpha += u x.
+template <class T>
+[[gnu::noinline]] void dyt_backward_row(const T* dy, const T* x, T alpha, const T* gamma, std::int64_t columns, T* dx,
+                                        T* dgamma, T* dbeta, T* dalpha) {
+#pragma omp simd
+  for (std::int64_t i = 0; i < columns; ++i) {
+    const T t = fast_tanh(alpha * x[i]);
+    const T inner = dy[i] * gamma[i] * ((T{1} - t) * (T{1} + t));
+    dx[i] += alpha * inner;
+    dgamma[i] += dy[i] * t;
+    dbeta[i] += dy[i];
+    dalpha[i] += inner * x[i];
+  }
+}
+
 void dyt(const Tensor& x, const Tensor& alpha, const Tensor& gamma, const Tensor& beta, Tensor y) {
   check_same_dtype("dyt", x, alpha, gamma, beta, y);
   check_elements("dyt", "alpha", alpha, 1);
@@ -24,22 +54,12 @@ void dyt(const Tensor& x, const Tensor& alpha, const Tensor& gamma, const Tensor
     T* to = y.data<T>();
     parallel_for(x.rows(), rows_grain(columns), [=](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) {
-        const T* in = from + row * columns;
-        T* out = to + row * columns;
-        if (bias != nullptr) {
-#pragma omp simd
-          for (std::int64_t i = 0; i < columns; ++i) out[i] = weight[i] * fast_tanh(slope * in[i]) + bias[i];
-        } else {
-#pragma omp simd
-          for (std::int64_t i = 0; i < columns; ++i) out[i] = weight[i] * fast_tanh(slope * in[i]);
-        }
+        dyt_row(from + row * columns, slope, weight, bias, columns, to + row * columns);
       }
     });
   });
 }
 
-// With t = tanh(alpha x) and u = dy gamma (1 - t^2): dx += alpha u, dalpha += sum u x, dgamma += sum_r dy t,
-// dbeta += sum_r dy.
 void dyt_backward(const Tensor& dy, const Tensor& x, const Tensor& alpha, const Tensor& gamma, Tensor dx, Tensor dalpha,
                   Tensor dgamma, Tensor dbeta) {
   check_same_dtype("dyt_backward", x, dy, alpha, gamma, dx, dalpha, dgamma, dbeta);
@@ -58,30 +78,17 @@ void dyt_backward(const Tensor& dy, const Tensor& x, const Tensor& alpha, const 
     const T* weight = gamma.data<T>();
     T* dxs = dx.data<T>();
     const auto work = [=](std::int64_t begin, std::int64_t end, T* weight_sums) {
-      T* bias_sums = weight_sums + columns;
-      double slope_sum = 0.0;
       for (std::int64_t row = begin; row < end; ++row) {
-        const T* in = xs + row * columns;
-        const T* grad = dys + row * columns;
-        T* out = dxs + row * columns;
-        T row_sum{0};
-#pragma omp simd reduction(+ : row_sum)
-        for (std::int64_t i = 0; i < columns; ++i) {
-          const T t = fast_tanh(slope * in[i]);
-          const T inner = grad[i] * weight[i] * ((T{1} - t) * (T{1} + t));
-          out[i] += slope * inner;
-          row_sum += inner * in[i];
-          weight_sums[i] += grad[i] * t;
-          bias_sums[i] += grad[i];
-        }
-        slope_sum += static_cast<double>(row_sum);
+        dyt_backward_row(dys + row * columns, xs + row * columns, slope, weight, columns, dxs + row * columns,
+                         weight_sums, weight_sums + columns, weight_sums + 2 * columns);
       }
-      weight_sums[2 * columns] = static_cast<T>(slope_sum);
     };
-    const T* sums = sum_over_row_blocks<T>(x.rows(), columns, 2 * columns + 1, work);
+    const T* sums = sum_over_row_blocks<T>(x.rows(), columns, 3 * columns, work);
     add_sums(sums, columns, dgamma);
     add_sums(sums + columns, columns, dbeta);
-    add_sums(sums + 2 * columns, 1, dalpha);
+    double slope_sum = 0.0;
+    for (std::int64_t i = 0; i < columns; ++i) slope_sum += static_cast<double>(sums[2 * columns + i]);
+    *dalpha.data<T>() += static_cast<T>(slope_sum);
   });
 }
 

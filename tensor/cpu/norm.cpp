@@ -10,12 +10,83 @@
 namespace headroom::cpu {
 namespace {
 
+// Rows are functions of their own, kept out of line: inside the loop over rows, with pointers that a lambda captured,
+// the compiler (GCC 12) gives up vectorising them.
+
 template <class T>
-T mean_of_squares(const T* x, T center, std::int64_t columns) {
+[[gnu::noinline]] T mean_of_squares(const T* x, T center, std::int64_t columns) {
   T squares{0};
 #pragma omp simd reduction(+ : squares)
   for (std::int64_t i = 0; i < columns; ++i) squares += (x[i] - center) * (x[i] - center);
   return squares / static_cast<T>(columns);
+}
+
+// Returns the row's rstd.
+template <class T>
+[[gnu::noinline]] T rms_norm_row(const T* x, const T* gamma, T eps, std::int64_t columns, T* y) {
+  const T rstd = T{1} / std::sqrt(mean_of_squares(x, T{0}, columns) + eps);
+#pragma omp simd
+  for (std::int64_t i = 0; i < columns; ++i) y[i] = x[i] * rstd * gamma[i];
+  return rstd;
+}
+
+// With n = x rstd and g = dy gamma: dx += rstd (g - n mean(g n)), dgamma += dy n.
+template <class T>
+[[gnu::noinline]] void rms_norm_backward_row(const T* dy, const T* x, const T* gamma, T rstd, std::int64_t columns,
+                                             T* dx, T* dgamma) {
+  T product{0};
+#pragma omp simd reduction(+ : product)
+  for (std::int64_t i = 0; i < columns; ++i) product += dy[i] * gamma[i] * x[i];
+  const T along = product * rstd * rstd * rstd / static_cast<T>(columns);
+#pragma omp simd
+  for (std::int64_t i = 0; i < columns; ++i) {
+    const T scaled = dy[i] * rstd;
+    dx[i] += scaled * gamma[i] - x[i] * along;
+    dgamma[i] += scaled * x[i];
+  }
+}
+
+// beta may be null.
+template <class T>
+[[gnu::noinline]] void layer_norm_row(const T* x, const T* gamma, const T* beta, T eps, std::int64_t columns, T* y,
+                                      T* mean, T* rstd) {
+  T sum{0};
+#pragma omp simd reduction(+ : sum)
+  for (std::int64_t i = 0; i < columns; ++i) sum += x[i];
+  const T center = sum / static_cast<T>(columns);
+  const T scale = T{1} / std::sqrt(mean_of_squares(x, center, columns) + eps);
+  *mean = center;
+  *rstd = scale;
+  if (beta != nullptr) {
+#pragma omp simd
+    for (std::int64_t i = 0; i < columns; ++i) y[i] = (x[i] - center) * scale * gamma[i] + beta[i];
+  } else {
+#pragma omp simd
+    for (std::int64_t i = 0; i < columns; ++i) y[i] = (x[i] - center) * scale * gamma[i];
+  }
+}
+
+// With n = (x - mean) rstd and g = dy gamma: dx += rstd (g - mean(g) - n mean(g n)), dgamma += dy n, dbeta += dy.
+template <class T>
+[[gnu::noinline]] void layer_norm_backward_row(const T* dy, const T* x, const T* gamma, T mean, T rstd,
+                                               std::int64_t columns, T* dx, T* dgamma, T* dbeta) {
+  T product{0};
+  T sum{0};
+#pragma omp simd reduction(+ : product, sum)
+  for (std::int64_t i = 0; i < columns; ++i) {
+    const T weighted = dy[i] * gamma[i];
+    sum += weighted;
+    product += weighted * (x[i] - mean);
+  }
+  const T along = product * rstd * rstd / static_cast<T>(columns);  // mean(g n) rstd
+  const T level = sum / static_cast<T>(columns);
+#pragma omp simd
+  for (std::int64_t i = 0; i < columns; ++i) {
+    const T offset = x[i] - mean;
+    dx[i] += rstd * (dy[i] * gamma[i] - level - offset * along);
+    dgamma[i] += dy[i] * (offset * rstd);
+    dbeta[i] += dy[i];
+  }
 }
 
 void rms_norm(const Tensor& x, const Tensor& gamma, double eps, Tensor y, Tensor rstd) {
@@ -31,18 +102,12 @@ void rms_norm(const Tensor& x, const Tensor& gamma, double eps, Tensor y, Tensor
     T* inverse = rstd.data<T>();
     parallel_for(x.rows(), rows_grain(columns), [=](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) {
-        const T* in = from + row * columns;
-        T* out = to + row * columns;
-        const T scale = T{1} / std::sqrt(mean_of_squares(in, T{0}, columns) + static_cast<T>(eps));
-        inverse[row] = scale;
-#pragma omp simd
-        for (std::int64_t i = 0; i < columns; ++i) out[i] = in[i] * scale * weight[i];
+        inverse[row] = rms_norm_row(from + row * columns, weight, static_cast<T>(eps), columns, to + row * columns);
       }
     });
   });
 }
 
-// With n = x rstd and g = dy gamma: dx += rstd (g - n mean(g n)), dgamma += sum_r dy n.
 void rms_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& gamma, const Tensor& rstd, Tensor dx,
                        Tensor dgamma) {
   check_same_dtype("rms_norm_backward", x, dy, gamma, rstd, dx, dgamma);
@@ -60,20 +125,8 @@ void rms_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& gamma, c
     T* dxs = dx.data<T>();
     const auto work = [=](std::int64_t begin, std::int64_t end, T* weight_sums) {
       for (std::int64_t row = begin; row < end; ++row) {
-        const T* in = xs + row * columns;
-        const T* grad = dys + row * columns;
-        T* out = dxs + row * columns;
-        const T scale = inverse[row];
-        T product{0};
-#pragma omp simd reduction(+ : product)
-        for (std::int64_t i = 0; i < columns; ++i) product += grad[i] * weight[i] * in[i];
-        const T along = product * scale * scale * scale / static_cast<T>(columns);
-#pragma omp simd
-        for (std::int64_t i = 0; i < columns; ++i) {
-          const T scaled = grad[i] * scale;
-          out[i] += scaled * weight[i] - in[i] * along;
-          weight_sums[i] += scaled * in[i];
-        }
+        rms_norm_backward_row(dys + row * columns, xs + row * columns, weight, inverse[row], columns,
+                              dxs + row * columns, weight_sums);
       }
     };
     add_sums(sum_over_row_blocks<T>(x.rows(), columns, columns, work), columns, dgamma);
@@ -98,29 +151,13 @@ void layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, double
     T* inverse = rstd.data<T>();
     parallel_for(x.rows(), rows_grain(columns), [=](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) {
-        const T* in = from + row * columns;
-        T* out = to + row * columns;
-        T sum{0};
-#pragma omp simd reduction(+ : sum)
-        for (std::int64_t i = 0; i < columns; ++i) sum += in[i];
-        const T center = sum / static_cast<T>(columns);
-        const T scale = T{1} / std::sqrt(mean_of_squares(in, center, columns) + static_cast<T>(eps));
-        centers[row] = center;
-        inverse[row] = scale;
-        if (bias != nullptr) {
-#pragma omp simd
-          for (std::int64_t i = 0; i < columns; ++i) out[i] = (in[i] - center) * scale * weight[i] + bias[i];
-        } else {
-#pragma omp simd
-          for (std::int64_t i = 0; i < columns; ++i) out[i] = (in[i] - center) * scale * weight[i];
-        }
+        layer_norm_row(from + row * columns, weight, bias, static_cast<T>(eps), columns, to + row * columns,
+                       centers + row, inverse + row);
       }
     });
   });
 }
 
-// With n = (x - mean) rstd and g = dy gamma: dx += rstd (g - mean(g) - n mean(g n)), dgamma += sum_r dy n,
-// dbeta += sum_r dy.
 void layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& gamma, const Tensor& mean, const Tensor& rstd,
                          Tensor dx, Tensor dgamma, Tensor dbeta) {
   check_same_dtype("layer_norm_backward", x, dy, gamma, mean, rstd, dx, dgamma, dbeta);
@@ -140,30 +177,9 @@ void layer_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& gamma,
     const T* inverse = rstd.data<T>();
     T* dxs = dx.data<T>();
     const auto work = [=](std::int64_t begin, std::int64_t end, T* weight_sums) {
-      T* bias_sums = weight_sums + columns;
       for (std::int64_t row = begin; row < end; ++row) {
-        const T* in = xs + row * columns;
-        const T* grad = dys + row * columns;
-        T* out = dxs + row * columns;
-        const T center = centers[row];
-        const T scale = inverse[row];
-        T product{0};
-        T sum{0};
-#pragma omp simd reduction(+ : product, sum)
-        for (std::int64_t i = 0; i < columns; ++i) {
-          const T weighted = grad[i] * weight[i];
-          sum += weighted;
-          product += weighted * (in[i] - center);
-        }
-        const T along = product * scale * scale / static_cast<T>(columns);  // mean(g n) rstd
-        const T level = sum / static_cast<T>(columns);
-#pragma omp simd
-        for (std::int64_t i = 0; i < columns; ++i) {
-          const T offset = in[i] - center;
-          out[i] += scale * (grad[i] * weight[i] - level - offset * along);
-          weight_sums[i] += grad[i] * (offset * scale);
-          bias_sums[i] += grad[i];
-        }
+        layer_norm_backward_row(dys + row * columns, xs + row * columns, weight, centers[row], inverse[row], columns,
+                                dxs + row * columns, weight_sums, weight_sums + columns);
       }
     };
     const T* sums = sum_over_row_blocks<T>(x.rows(), columns, 2 * columns, work);

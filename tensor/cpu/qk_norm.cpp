@@ -10,6 +10,36 @@
 namespace headroom::cpu {
 namespace {
 
+// Heads are functions of their own, kept out of line: inlined into the loops over heads they are not vectorised.
+
+// Returns the head's rstd.
+template <class T>
+[[gnu::noinline]] T norm_head(const T* x, const T* gamma, T eps, std::int64_t head_dim, T* y) {
+  T squares{0};
+#pragma omp simd reduction(+ : squares)
+  for (std::int64_t i = 0; i < head_dim; ++i) squares += x[i] * x[i];
+  const T rstd = T{1} / std::sqrt(squares / static_cast<T>(head_dim) + eps);
+#pragma omp simd
+  for (std::int64_t i = 0; i < head_dim; ++i) y[i] = x[i] * rstd * gamma[i];
+  return rstd;
+}
+
+// With n = x rstd and g = dy gamma: dx = rstd (g - n mean(g n)), dgamma += dy n.
+template <class T>
+[[gnu::noinline]] void norm_head_backward(const T* dy, const T* x, const T* gamma, T rstd, std::int64_t head_dim, T* dx,
+                                          T* dgamma) {
+  T product{0};
+#pragma omp simd reduction(+ : product)
+  for (std::int64_t i = 0; i < head_dim; ++i) product += dy[i] * gamma[i] * x[i];
+  const T along = product * rstd * rstd * rstd / static_cast<T>(head_dim);
+#pragma omp simd
+  for (std::int64_t i = 0; i < head_dim; ++i) {
+    const T scaled = dy[i] * rstd;
+    dgamma[i] += scaled * x[i];
+    dx[i] = scaled * gamma[i] - x[i] * along;
+  }
+}
+
 void qk_norm(const Tensor& qkv, const AttentionShape& shape, const Tensor& gamma_q, const Tensor& gamma_k, double eps,
              Tensor out, Tensor rstd) {
   const std::int64_t width = shape.qkv_width();
@@ -31,15 +61,8 @@ void qk_norm(const Tensor& qkv, const AttentionShape& shape, const Tensor& gamma
       for (std::int64_t row = begin; row < end; ++row) {
         for (std::int64_t head = 0; head < normed; ++head) {
           const T* weight = head < shape.n_heads ? query_weight : key_weight;
-          const T* x = from + row * width + head * head_dim;
-          T* y = to + row * width + head * head_dim;
-          T squares{0};
-#pragma omp simd reduction(+ : squares)
-          for (std::int64_t i = 0; i < head_dim; ++i) squares += x[i] * x[i];
-          const T scale = T{1} / std::sqrt(squares / static_cast<T>(head_dim) + static_cast<T>(eps));
-          inverse[row * normed + head] = scale;
-#pragma omp simd
-          for (std::int64_t i = 0; i < head_dim; ++i) y[i] = x[i] * scale * weight[i];
+          const std::int64_t at = row * width + head * head_dim;
+          inverse[row * normed + head] = norm_head(from + at, weight, static_cast<T>(eps), head_dim, to + at);
         }
         const std::int64_t values = row * width + normed * head_dim;
         std::memcpy(to + values, from + values, static_cast<std::size_t>(shape.kv_width()) * sizeof(T));
@@ -48,7 +71,6 @@ void qk_norm(const Tensor& qkv, const AttentionShape& shape, const Tensor& gamma
   });
 }
 
-// With n = x rstd and g = dout gamma, a head at a time: dx = rstd (g - n mean(g n)), dgamma += sum dout n.
 void qk_norm_backward(const Tensor& dout, const Tensor& qkv, const AttentionShape& shape, const Tensor& gamma_q,
                       const Tensor& gamma_k, const Tensor& rstd, Tensor dqkv, Tensor dgamma_q, Tensor dgamma_k) {
   const std::int64_t width = shape.qkv_width();
@@ -77,20 +99,9 @@ void qk_norm_backward(const Tensor& dout, const Tensor& qkv, const AttentionShap
           const bool query = head < shape.n_heads;
           const T* weight = query ? query_weight : key_weight;
           T* weight_sums = query ? query_sums : key_sums;
-          const T* x = xs + row * width + head * head_dim;
-          const T* grad = douts + row * width + head * head_dim;
-          T* dx = dxs + row * width + head * head_dim;
-          const T scale = inverse[row * normed + head];
-          T product{0};
-#pragma omp simd reduction(+ : product)
-          for (std::int64_t i = 0; i < head_dim; ++i) product += grad[i] * weight[i] * x[i];
-          const T along = product * scale * scale * scale / static_cast<T>(head_dim);
-#pragma omp simd
-          for (std::int64_t i = 0; i < head_dim; ++i) {
-            const T scaled = grad[i] * scale;
-            weight_sums[i] += scaled * x[i];
-            dx[i] = scaled * weight[i] - x[i] * along;
-          }
+          const std::int64_t at = row * width + head * head_dim;
+          norm_head_backward(douts + at, xs + at, weight, inverse[row * normed + head], head_dim, dxs + at,
+                             weight_sums);
         }
         const std::int64_t values = row * width + normed * head_dim;
         std::memcpy(dxs + values, douts + values, static_cast<std::size_t>(shape.kv_width()) * sizeof(T));
