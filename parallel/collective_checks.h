@@ -10,7 +10,7 @@ namespace headroom {
 // rank's place in it.
 void check_shard(const char* collective, const Tensor& shard, const Tensor& whole, int rank, int size);
 
-// Byte k * elements of `whole` belongs to rank k; this is where `rank`'s part begins.
+// Where the part of `rank` begins in `whole`, all parts being `shard_bytes` long.
 inline std::byte* part_of(const Tensor& whole, int rank, std::int64_t shard_bytes) {
   return static_cast<std::byte*>(whole.raw()) + rank * shard_bytes;
 }

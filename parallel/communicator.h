@@ -1,10 +1,10 @@
 // A group of ranks that exchange tensors. Code above parallel/ sees this interface and never the library behind it.
 //
 // Every call is collective: each rank of the group makes the same calls in the same order. The order in which sums are
-// taken depends on the number of ranks alone, so the same layout gives the same bits, on every rank. Blocking calls return when the rank's own tensors may be used;
-// asynchronous ones hand back a Pending, and their tensors must stay untouched until it is waited for.
-// A failing library, or ranks whose calls do not match (another collective, dtype or size), is an
-// Error(ExitCode::communication) on the ranks that see it; the group is of no further use then.
+// taken depends on the number of ranks alone, so the same layout gives the same bits, on every rank. Blocking calls
+// return when the rank's own tensors may be used; asynchronous ones hand back a Pending, and their tensors must stay
+// untouched until it is waited for. A failing library, or ranks whose calls do not match (another collective, dtype or
+// size), is an Error(ExitCode::communication) on the ranks that see it; the group is of no further use then.
 #pragma once
 
 #include <cstddef>

@@ -5,8 +5,8 @@ namespace {
 
 // Says what to change: the number of ranks, or the layout when the ranks that started can be divided that way.
 std::string layout_hint(Layout layout, int ranks) {
-  std::string hint = fmt::format("Start {} ranks (mpirun -n {}, srun -n {})", layout.ranks(), layout.ranks(),
-                                 layout.ranks());
+  std::string hint =
+      fmt::format("Start {} ranks (mpirun -n {}, srun -n {})", layout.ranks(), layout.ranks(), layout.ranks());
   if (ranks % layout.tensor == 0) {
     hint += fmt::format(", or set parallel.data = {}", ranks / layout.tensor);
   } else if (ranks % layout.data == 0) {
@@ -19,10 +19,10 @@ std::string layout_hint(Layout layout, int ranks) {
 
 void check_layout(Layout layout, int ranks) {
   if (layout.data < 1 || layout.tensor < 1) {
-    throw Error(ExitCode::bad_config,
-                fmt::format("parallel.data = {} and parallel.tensor = {}: both must be at least 1", layout.data,
-                            layout.tensor),
-                fmt::format("{} ranks are running; the product of the two must be that.", ranks));
+    throw Error(
+        ExitCode::bad_config,
+        fmt::format("parallel.data = {} and parallel.tensor = {}: both must be at least 1", layout.data, layout.tensor),
+        fmt::format("{} ranks are running; the product of the two must be that.", ranks));
   }
   if (layout.ranks() != ranks) {
     throw Error(ExitCode::bad_config,

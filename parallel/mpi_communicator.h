@@ -7,7 +7,8 @@
 
 namespace headroom {
 
-// All ranks of a running MPI. Throws ExitCode::communication when MPI fails.
+// All ranks of a running MPI; for one rank alone the group of one that needs no library. Throws ExitCode::communication
+// when MPI fails.
 std::unique_ptr<Communicator> make_mpi_world();
 
 }  // namespace headroom

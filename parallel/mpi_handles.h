@@ -10,10 +10,14 @@
 
 namespace headroom::mpi {
 
-// Throws ExitCode::communication naming the call and the rank when `code` is not MPI_SUCCESS.
-void check(int code, std::string_view call, int rank);
+// The tag of messages that are waited for where they are sent; exchanges take the tags above it.
+constexpr int kControlTag = 0;
 
-// A communicator of our own, freed with the object.
+// Throws ExitCode::communication naming the call, the rank and the group's size when `code` is not MPI_SUCCESS.
+// rank = -1: not known yet.
+void check(int code, std::string_view call, int rank, int size);
+
+// A communicator of our own, freed with the object (unless MPI has ended before).
 class Comm {
  public:
   explicit Comm(MPI_Comm comm) : comm_(comm) {}
@@ -32,26 +36,13 @@ class Comm {
   MPI_Comm comm_;
 };
 
-// Sends and receives under way; waits for them when destroyed.
-class Requests {
- public:
-  explicit Requests(int rank) : rank_(rank) {}
-  ~Requests();
-  Requests(const Requests&) = delete;
-  Requests& operator=(const Requests&) = delete;
-
-  // Messages of any length go in pieces of kPiece bytes, in order.
-  void send(const std::byte* data, std::size_t bytes, int to, MPI_Comm comm);
-  void receive(std::byte* data, std::size_t bytes, int from, MPI_Comm comm);
-
-  bool test();
-  void wait();
-
-  static constexpr std::size_t kPiece = std::size_t{1} << 30;
-
- private:
-  int rank_;
-  std::vector<MPI_Request> requests_;
-};
+// Calls f(offset, count) for pieces of `bytes` that an int can count.
+template <class F>
+void for_each_piece(std::size_t bytes, F f) {
+  constexpr std::size_t kPiece = std::size_t{1} << 30;
+  for (std::size_t begin = 0; begin < bytes; begin += kPiece) {
+    f(begin, static_cast<int>(bytes - begin < kPiece ? bytes - begin : kPiece));
+  }
+}
 
 }  // namespace headroom::mpi

@@ -9,8 +9,9 @@
 
 namespace headroom {
 
-// Starts MPI for the lifetime of the object (RAII). When the process was not started by a launcher the world is a
-// group of one. Only the main thread talks to MPI (MPI_THREAD_FUNNELED).
+// Starts MPI for the lifetime of the object (RAII). When the process was not started by a launcher, MPI is left alone
+// and the world is a group of one. Only the main thread talks to MPI (MPI_THREAD_FUNNELED). An exception that nobody
+// catches is printed with the rank, and ends all ranks.
 class ParallelRuntime {
  public:
   ParallelRuntime(int* argc, char*** argv);
@@ -30,14 +31,21 @@ class ParallelRuntime {
 
   // Ends every rank at once with this exit status; for failures that only one rank sees.
   [[noreturn]] void abort(int status);
+
+ private:
+  bool started_;  // MPI
 };
+
+// Looks up an environment variable: its value or null.
+using EnvironmentLookup = std::function<const char*(const char*)>;
+
+// Whether this process was started by something that MPI can find its other ranks through.
+bool started_by_launcher(const EnvironmentLookup& lookup);
 
 // If a launcher started several processes that each see a world of one (no PMIx, or another MPI's mpirun), a message
 // that says so, why, and what to do; empty otherwise. Looks at the launcher's environment variables
-// (OMPI_COMM_WORLD_SIZE, PMI_SIZE, SLURM_NTASKS in a job step, PMIX_RANK ...).
+// (OMPI_COMM_WORLD_SIZE, PMI_SIZE, SLURM_STEP_NUM_TASKS, PMIX_RANK ...).
 std::string lonely_ranks_diagnosis(int world_size);
-// The same with the environment given: returns a variable's value or null.
-using EnvironmentLookup = std::function<const char*(const char*)>;
 std::string lonely_ranks_diagnosis(int world_size, const EnvironmentLookup& lookup);
 
 // A table of ranks: rank, data x tensor coordinates, host, pid, cores bound to, threads; the same on every rank's

@@ -1,0 +1,74 @@
+// Numbers for the collectives' tests: different on every rank, of such different sizes that another order of summation
+// would show in the bits.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "parallel/communicator.h"
+
+namespace headroom {
+
+// Element i of what `rank` contributes.
+template <class T>
+T number(int rank, std::int64_t i) {
+  std::uint64_t bits = static_cast<std::uint64_t>(i) * 0x9e3779b97f4a7c15u + static_cast<std::uint64_t>(rank + 1);
+  bits = (bits ^ (bits >> 31)) * 0xbf58476d1ce4e5b9u;
+  bits ^= bits >> 29;
+  const double unit = static_cast<double>(bits >> 11) / 9007199254740992.0 - 0.5;
+  return static_cast<T>(std::ldexp(unit, static_cast<int>(bits % 11)));
+}
+
+// Elements [begin, begin + count) of what `rank` contributes.
+template <class T>
+std::vector<T> numbers(int rank, std::int64_t begin, std::int64_t count) {
+  std::vector<T> values(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < count; ++i) values[static_cast<std::size_t>(i)] = number<T>(rank, begin + i);
+  return values;
+}
+
+// Their reduction over `ranks` ranks, in rank order.
+template <class T>
+std::vector<T> reduced_numbers(int ranks, std::int64_t begin, std::int64_t count, Reduction reduction) {
+  std::vector<T> result = numbers<T>(0, begin, count);
+  for (int rank = 1; rank < ranks; ++rank) {
+    for (std::int64_t i = 0; i < count; ++i) {
+      T& value = result[static_cast<std::size_t>(i)];
+      const T next = number<T>(rank, begin + i);
+      value = reduction == Reduction::sum ? value + next : std::max(value, next);
+    }
+  }
+  return result;
+}
+
+// Equal in every bit.
+template <class T>
+testing::AssertionResult same_bits(const std::vector<T>& actual, const std::vector<T>& expected) {
+  if (actual.size() != expected.size()) {
+    return testing::AssertionFailure() << actual.size() << " numbers where " << expected.size() << " were expected";
+  }
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    if (std::memcmp(&actual[i], &expected[i], sizeof(T)) != 0) {
+      return testing::AssertionFailure() << "element " << i << " of " << actual.size() << " is " << actual[i]
+                                         << " instead of " << expected[i];
+    }
+  }
+  return testing::AssertionSuccess();
+}
+
+template <class T>
+Tensor tensor_of(std::vector<T>& values) {
+  return Tensor::over(std::span<T>(values), {static_cast<std::int64_t>(values.size())});
+}
+
+// Elements a shard: odd and tiny ones, one just over a power of two, and one that takes many segments.
+inline const std::vector<std::int64_t>& shard_sizes() {
+  static const std::vector<std::int64_t> sizes = {0, 1, 2, 3, 7, 64, 1000, 65537, 700001};
+  return sizes;
+}
+
+}  // namespace headroom

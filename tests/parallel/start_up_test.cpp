@@ -1,0 +1,107 @@
+// What a run says about its ranks before it starts.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <sstream>
+
+#include "base/system.h"
+#include "tests/mpi_world.h"
+
+namespace headroom {
+namespace {
+
+EnvironmentLookup environment(std::map<std::string, std::string> variables) {
+  return [variables = std::move(variables)](const char* name) {
+    const auto found = variables.find(name);
+    return found == variables.end() ? nullptr : found->second.c_str();
+  };
+}
+
+TEST(LonelyRanks, AreRecognisedUnderEachLauncher) {
+  const std::string srun = lonely_ranks_diagnosis(1, environment({{"SLURM_STEP_NUM_TASKS", "4"}}));
+  EXPECT_NE(srun.find("srun started 4 processes"), std::string::npos) << srun;
+  EXPECT_NE(srun.find("srun --mpi=pmix"), std::string::npos) << srun;
+  EXPECT_NE(srun.find("the mpirun of the same MPI"), std::string::npos) << srun;
+
+  const std::string mpirun = lonely_ranks_diagnosis(1, environment({{"OMPI_COMM_WORLD_SIZE", "2"}}));
+  EXPECT_NE(mpirun.find("mpirun started 2 processes"), std::string::npos) << mpirun;
+  EXPECT_NE(mpirun.find("built with"), std::string::npos) << mpirun;
+
+  const std::string hydra = lonely_ranks_diagnosis(1, environment({{"PMI_SIZE", "3"}, {"PMI_RANK", "0"}}));
+  EXPECT_NE(hydra.find("started 3 processes (PMI_SIZE=3)"), std::string::npos) << hydra;
+}
+
+TEST(LonelyRanks, AreNotSeenWhereThereAreNone) {
+  EXPECT_EQ(lonely_ranks_diagnosis(1, environment({})), "");
+  EXPECT_EQ(lonely_ranks_diagnosis(4, environment({{"OMPI_COMM_WORLD_SIZE", "4"}})), "");
+  EXPECT_EQ(lonely_ranks_diagnosis(1, environment({{"OMPI_COMM_WORLD_SIZE", "1"}})), "");
+  EXPECT_EQ(lonely_ranks_diagnosis(1, environment({{"SLURM_STEP_NUM_TASKS", "1"}})), "");
+  EXPECT_EQ(lonely_ranks_diagnosis(1, environment({{"SLURM_NTASKS", "8"}})), "") << "a batch script, not a job step";
+  // mpirun -n 1 inside a Slurm job: its daemons were started by srun, one a node.
+  EXPECT_EQ(lonely_ranks_diagnosis(1, environment({{"OMPI_COMM_WORLD_SIZE", "1"}, {"SLURM_STEP_NUM_TASKS", "2"}})), "");
+  EXPECT_EQ(lonely_ranks_diagnosis(1, environment({{"PMI_SIZE", "many"}})), "");
+}
+
+TEST(LonelyRanks, ThisProgramsAreNot) {
+  EXPECT_EQ(lonely_ranks_diagnosis(test_runtime().size()), "");
+}
+
+TEST(Launcher, IsToldByItsVariables) {
+  EXPECT_FALSE(started_by_launcher(environment({})));
+  EXPECT_FALSE(started_by_launcher(environment({{"SLURM_PROCID", "0"}})));
+  EXPECT_TRUE(started_by_launcher(environment({{"OMPI_COMM_WORLD_SIZE", "1"}})));
+  EXPECT_TRUE(started_by_launcher(environment({{"PMIX_RANK", "3"}})));
+}
+
+TEST(RankTable, HasALineARankWithItsCoordinates) {
+  const auto world = test_runtime().world();
+  const int tensor = world->size() % 2 == 0 ? 2 : 1;
+  const std::string table = describe_ranks(*world, tensor, 5);
+  if (world->rank() != 0) {
+    EXPECT_EQ(table, "");
+    return;
+  }
+  std::istringstream lines(table);
+  std::string line;
+  std::getline(lines, line);
+  std::istringstream heads(line);
+  std::vector<std::string> names;
+  for (std::string name; heads >> name;) names.push_back(name);
+  EXPECT_EQ(names, (std::vector<std::string>{"rank", "data", "tensor", "host", "pid", "threads", "cores"}));
+  for (int rank = 0; rank < world->size(); ++rank) {
+    EXPECT_TRUE(std::getline(lines, line)) << table;
+    std::istringstream cells(line);
+    int number = -1;
+    int data_rank = -1;
+    int tensor_rank = -1;
+    std::string host;
+    long pid = 0;
+    int threads = 0;
+    std::string cores;
+    cells >> number >> data_rank >> tensor_rank >> host >> pid >> threads >> cores;
+    EXPECT_EQ(number, rank) << table;
+    EXPECT_EQ(data_rank, rank / tensor) << table;
+    EXPECT_EQ(tensor_rank, rank % tensor) << table;
+    EXPECT_EQ(host, host_name()) << table;
+    EXPECT_GT(pid, 0) << table;
+    EXPECT_TRUE(rank != 0 || pid == static_cast<long>(getpid())) << table;
+    EXPECT_EQ(threads, 5) << table;
+    EXPECT_FALSE(cores.empty()) << table;
+  }
+  EXPECT_FALSE(std::getline(lines, line)) << table;
+}
+
+TEST(AllReduceTiming, IsTheSameOnEveryRank) {
+  const auto world = test_runtime().world();
+  const AllReduceTiming timing = time_all_reduce(*world, 1 << 20);
+  EXPECT_GT(timing.seconds, 0.0);
+  EXPECT_DOUBLE_EQ(timing.bytes_per_second, 2.0 * (world->size() - 1) / world->size() * (1 << 20) / timing.seconds);
+  std::vector<double> largest = {timing.seconds};
+  world->all_reduce(std::span<double>(largest), Reduction::max);
+  EXPECT_EQ(largest[0], timing.seconds);
+}
+
+}  // namespace
+}  // namespace headroom
