@@ -49,7 +49,7 @@ void exp_and_sum(const Tensor& row_max, std::span<const std::int32_t> targets, s
   HEADROOM_CHECK(real_columns >= 0 && real_columns <= logits.columns(), "exp_and_sum: {} real columns of {}",
                  real_columns, logits.columns());
   // Columns summed in T before the sum goes on in f64, so that rounding does not grow with the vocabulary.
-  constexpr std::int64_t kBlock = 1024;
+  constexpr std::int64_t kBlock = 256;
   dispatch(logits.dtype(), [&]<class T>() {
     const std::int64_t columns = logits.columns();
     const T* maxima = row_max.data<T>();

@@ -13,6 +13,12 @@
 #include "base/error.h"
 #include "tensor/ops.h"
 
+// Under the address sanitizer an impossible allocation fails as it does without, instead of ending the program.
+extern "C" const char* __asan_default_options();  // NOLINT(bugprone-reserved-identifier): the sanitizer's name
+extern "C" const char* __asan_default_options() {
+  return "allocator_may_return_null=1";
+}
+
 namespace headroom {
 namespace {
 
