@@ -1,134 +1,23 @@
 #include "base/hdf5.h"
 
 #include <fcntl.h>
-#include <hdf5.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <limits>
 #include <system_error>
 
-#include "base/error.h"
-#include "base/hdf5_driver.h"
+#include "base/hdf5_state.h"
 
 namespace headroom {
-namespace {
 
-static_assert(std::is_same_v<hid_t, std::int64_t>, "HDF5 1.10 or later");
-
-// An HDF5 object with the function that closes it.
-class Handle {
- public:
-  Handle(hid_t id, herr_t (*close)(hid_t)) : id_(id), close_(close) {}
-  ~Handle() {
-    if (id_ >= 0) close_(id_);
-  }
-  Handle(Handle&& other) noexcept : id_(std::exchange(other.id_, -1)), close_(other.close_) {}
-  Handle& operator=(Handle&&) = delete;
-  hid_t get() const { return id_; }
-  bool valid() const { return id_ >= 0; }
-
- private:
-  hid_t id_;
-  herr_t (*close_)(hid_t);
-};
-
-// HDF5 prints its error stack to stderr unless told not to; the stack goes into our exceptions instead.
-void silence_error_stack() {
-  thread_local const bool silenced = [] { return H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr) >= 0; }();
-  HEADROOM_CHECK(silenced, "HDF5 does not take an error handler");
-}
-
-// The stack from the outermost call inwards, one line; empties it.
-std::string error_stack() {
-  std::string text;
-  const auto append = [](unsigned /*depth*/, const H5E_error2_t* entry, void* out) -> herr_t {
-    auto& all = *static_cast<std::string*>(out);
-    if (entry->desc != nullptr && *entry->desc != '\0') all += (all.empty() ? "" : "; ") + std::string(entry->desc);
-    return 0;
-  };
-  H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, append, &text);
-  H5Eclear2(H5E_DEFAULT);
-  return text.empty() ? "no details" : text;
-}
-
-hid_t memory_type(H5Type type) {
-  switch (type) {
-    case H5Type::f32:
-      return H5T_NATIVE_FLOAT;
-    case H5Type::f64:
-      return H5T_NATIVE_DOUBLE;
-    case H5Type::i32:
-      return H5T_NATIVE_INT32;
-    case H5Type::i64:
-      return H5T_NATIVE_INT64;
-    case H5Type::u8:
-      return H5T_NATIVE_UINT8;
-    case H5Type::text:
-    case H5Type::other:
-      break;
-  }
-  HEADROOM_CHECK(false, "HDF5 numbers of type {}", name_of(type));
-  return -1;
-}
-
-Handle text_type() {
-  const hid_t id = H5Tcopy(H5T_C_S1);
-  H5Tset_size(id, H5T_VARIABLE);
-  H5Tset_cset(id, H5T_CSET_UTF8);
-  return {id, H5Tclose};
-}
-
-H5Type classify(hid_t id) {
-  const std::size_t size = H5Tget_size(id);
-  switch (H5Tget_class(id)) {
-    case H5T_FLOAT:
-      return size == 4 ? H5Type::f32 : size == 8 ? H5Type::f64 : H5Type::other;
-    case H5T_INTEGER:
-      if (H5Tget_sign(id) == H5T_SGN_2) return size == 4 ? H5Type::i32 : size == 8 ? H5Type::i64 : H5Type::other;
-      return size == 1 ? H5Type::u8 : H5Type::other;
-    case H5T_STRING:
-      return H5Tis_variable_str(id) > 0 ? H5Type::text : H5Type::other;
-    default:
-      return H5Type::other;
-  }
-}
-
-std::vector<hsize_t> extents(const H5Dims& dims) {
-  return {dims.begin(), dims.end()};
-}
-
-Handle space_of(const H5Dims& dims) {
-  if (dims.empty()) return {H5Screate(H5S_SCALAR), H5Sclose};
-  const auto sizes = extents(dims);
-  return {H5Screate_simple(static_cast<int>(sizes.size()), sizes.data(), nullptr), H5Sclose};
-}
-
-H5Dims dims_of(hid_t space) {
-  const int rank = H5Sget_simple_extent_ndims(space);
-  std::vector<hsize_t> sizes(static_cast<std::size_t>(std::max(rank, 0)));
-  if (rank > 0) H5Sget_simple_extent_dims(space, sizes.data(), nullptr);
-  return {sizes.begin(), sizes.end()};
-}
-
-std::string text_of(const H5Dims& dims) {
-  return fmt::format("[{}]", fmt::join(dims, ", "));
-}
-
-// HDF5's strings end at a NUL byte: the picture of one stands for it.
-std::string without_nul(const std::string& text) {
-  std::string out;
-  for (const char letter : text) out += letter == '\0' ? std::string("\u2400") : std::string(1, letter);
-  return out;
-}
-
-std::string error_text(int error_number) {
-  return std::generic_category().message(error_number);
-}
-
-}  // namespace
+using hdf5::dims_of;
+using hdf5::Handle;
+using hdf5::memory_type;
+using hdf5::space_of;
+using hdf5::text_of;
+using hdf5::text_type;
 
 std::string_view name_of(H5Type type) {
   switch (type) {
@@ -150,140 +39,6 @@ std::string_view name_of(H5Type type) {
   return "another type";
 }
 
-struct H5File::State {
-  std::filesystem::path path;     // the name the file has or will have
-  std::filesystem::path working;  // where the bytes are
-  hid_t file = -1;
-  bool writing = false;
-  WriteFailure failure;
-
-  // After a write failed there is nothing to save: whatever the file holds is thrown away.
-  void discard() {
-    if (file >= 0) H5Fclose(file);
-    file = -1;
-    H5Eclear2(H5E_DEFAULT);
-    std::error_code ignored;
-    if (writing) std::filesystem::remove(working, ignored);
-  }
-
-  ~State() { discard(); }
-
-  [[noreturn]] void fail(const std::string& operation, const std::string& object) const {
-    const std::string place = object.empty() ? "" : fmt::format(" `{}`", object);
-    if (writing && failure.error_number != 0) {
-      throw Error(ExitCode::disk_full,
-                  fmt::format("{}: cannot {}{}: {} failed: {}", working.string(), operation, place, failure.operation,
-                              error_text(failure.error_number)),
-                  "Free space in that directory (or fix its permissions) and run again; no finished file was touched.");
-    }
-    throw Error(writing ? ExitCode::internal : ExitCode::bad_checkpoint,
-                fmt::format("{}: cannot {}{}: HDF5 says: {}", path.string(), operation, place, error_stack()),
-                writing ? "" : "The file is damaged or not what was expected: use another copy, or make it again.");
-  }
-
-  // What every writing call ends with.
-  void written(bool succeeded, const std::string& operation, const std::string& object) const {
-    if (!succeeded || failure.error_number != 0) fail(operation, object);
-  }
-
-  void expect_writing() const {
-    HEADROOM_CHECK(writing && file >= 0, "{} is not open for writing", path.string());
-    silence_error_stack();
-  }
-
-  void expect_open() const {
-    HEADROOM_CHECK(file >= 0, "{} is closed", path.string());
-    silence_error_stack();
-  }
-
-  Handle dataset(const std::string& name) const {
-    expect_open();
-    Handle handle(H5Dopen2(file, name.c_str(), H5P_DEFAULT), H5Dclose);
-    if (!handle.valid()) fail("find the dataset", name);
-    return handle;
-  }
-
-  Handle typed_dataset(const std::string& name, H5Type wanted) const {
-    Handle handle = dataset(name);
-    const Handle type(H5Dget_type(handle.get()), H5Tclose);
-    expect_type(name, classify(type.get()), wanted);
-    return handle;
-  }
-
-  void expect_type(const std::string& object, H5Type found, H5Type wanted) const {
-    if (found == wanted) return;
-    throw Error(writing ? ExitCode::internal : ExitCode::bad_checkpoint,
-                fmt::format("{}: `{}` holds {}, expected {}", path.string(), object, name_of(found), name_of(wanted)));
-  }
-
-  // Datasets are made with the groups above them, contiguous and without fill values.
-  Handle make_dataset(const std::string& name, hid_t type, const H5Dims& dims, bool fill) const {
-    expect_writing();
-    const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
-    const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-    H5Pset_create_intermediate_group(links.get(), 1);
-    if (!fill) H5Pset_fill_time(creation.get(), H5D_FILL_TIME_NEVER);
-    const Handle space = space_of(dims);
-    const hid_t id = H5Dcreate2(file, name.c_str(), type, space.get(), links.get(), creation.get(), H5P_DEFAULT);
-    if (id < 0) fail("create the dataset", name);
-    return {id, H5Dclose};
-  }
-
-  // Selects the slab in the dataset's space, or throws naming both shapes.
-  Handle slab(hid_t dataset_id, const std::string& name, const H5Dims& offset, const H5Dims& count) const {
-    Handle space(H5Dget_space(dataset_id), H5Sclose);
-    const H5Dims dims = dims_of(space.get());
-    bool fits = offset.size() == dims.size() && count.size() == dims.size();
-    for (std::size_t axis = 0; fits && axis < dims.size(); ++axis) {
-      fits = offset[axis] >= 0 && count[axis] >= 0 && offset[axis] + count[axis] <= dims[axis];
-    }
-    if (!fits) {
-      throw Error(writing ? ExitCode::internal : ExitCode::bad_checkpoint,
-                  fmt::format("{}: `{}` has shape {}; there is no slab {} at {}", path.string(), name, text_of(dims),
-                              text_of(count), text_of(offset)));
-    }
-    const auto start = extents(offset);
-    const auto size = extents(count);
-    if (!dims.empty()) {
-      H5Sselect_hyperslab(space.get(), H5S_SELECT_SET, start.data(), nullptr, size.data(), nullptr);
-    }
-    return space;
-  }
-
-  Handle attribute(const std::string& object, const std::string& name, H5Type wanted) const {
-    expect_open();
-    const std::string place = object + "@" + name;
-    Handle handle(H5Aopen_by_name(file, object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
-    if (!handle.valid()) fail("find the attribute", place);
-    const Handle type(H5Aget_type(handle.get()), H5Tclose);
-    expect_type(place, classify(type.get()), wanted);
-    return handle;
-  }
-
-  void set_attribute(const std::string& object, const std::string& name, hid_t type, const void* value,
-                     const H5Dims& dims) const {
-    expect_writing();
-    const Handle space = space_of(dims);
-    const Handle handle(
-        H5Acreate_by_name(file, object.c_str(), name.c_str(), type, space.get(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),
-        H5Aclose);
-    written(handle.valid() && H5Awrite(handle.get(), type, value) >= 0, "write the attribute", object + "@" + name);
-  }
-
-  // The value of a single-number attribute.
-  template <class T>
-  T single(const std::string& object, const std::string& name) const {
-    const Handle handle = attribute(object, name, h5_type_of<T>());
-    const Handle space(H5Aget_space(handle.get()), H5Sclose);
-    if (H5Sget_simple_extent_npoints(space.get()) != 1) fail("read as one number the attribute", object + "@" + name);
-    T value = {};
-    if (H5Aread(handle.get(), memory_type(h5_type_of<T>()), &value) < 0) {
-      fail("read the attribute", object + "@" + name);
-    }
-    return value;
-  }
-};
-
 H5File::H5File(std::unique_ptr<State> state) : state_(std::move(state)) {}
 H5File::~H5File() = default;
 H5File::H5File(H5File&&) noexcept = default;
@@ -294,7 +49,7 @@ const std::filesystem::path& H5File::path() const {
 }
 
 H5File H5File::create(const std::filesystem::path& path) {
-  silence_error_stack();
+  hdf5::silence_error_stack();
   auto state = std::make_unique<State>();
   state->path = path;
   state->working = path.string() + ".partial";
@@ -309,12 +64,12 @@ H5File H5File::create(const std::filesystem::path& path) {
 }
 
 H5File H5File::open(const std::filesystem::path& path) {
-  silence_error_stack();
+  hdf5::silence_error_stack();
   auto state = std::make_unique<State>();
   state->path = state->working = path;
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) {
-    throw Error(ExitCode::bad_checkpoint, fmt::format("{}: cannot open: {}", path.string(), error_text(errno)));
+    throw Error(ExitCode::bad_checkpoint, fmt::format("{}: cannot open: {}", path.string(), hdf5::error_text(errno)));
   }
   ::close(descriptor);
   if (H5Fis_hdf5(path.c_str()) <= 0) {
@@ -392,7 +147,7 @@ H5Dims H5File::dims(const std::string& dataset) const {
 H5Type H5File::type(const std::string& dataset) const {
   const Handle handle = state_->dataset(dataset);
   const Handle type(H5Dget_type(handle.get()), H5Tclose);
-  return classify(type.get());
+  return hdf5::classify(type.get());
 }
 
 std::size_t H5File::elements(const H5Dims& dims) {
@@ -434,7 +189,7 @@ void H5File::write_text(const std::string& dataset, std::span<const std::string>
   std::vector<std::string> clean;
   std::vector<const char*> pointers;
   clean.reserve(values.size());
-  for (const std::string& value : values) pointers.push_back(clean.emplace_back(without_nul(value)).c_str());
+  for (const std::string& value : values) pointers.push_back(clean.emplace_back(hdf5::without_nul(value)).c_str());
   const Handle type = text_type();
   const Handle handle = state_->make_dataset(dataset, type.get(), dims, true);
   const bool done =
@@ -498,7 +253,7 @@ bool H5File::has_attribute(const std::string& object, const std::string& name) c
 }
 
 void H5File::set_attribute(const std::string& object, const std::string& name, const std::string& value) {
-  const std::string clean = without_nul(value);
+  const std::string clean = hdf5::without_nul(value);
   const char* pointer = clean.c_str();
   const Handle type = text_type();
   state_->set_attribute(object, name, type.get(), &pointer, {});
