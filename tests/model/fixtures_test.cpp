@@ -28,8 +28,8 @@ ModelConfig read_config(const H5File& file) {
   config.head_dim = integer("head_dim");
   config.ffn_size = integer("ffn_size");
   config.seq_len = integer("seq_len");
-  config.norm = choice<NormKind>(file, "norm",
-                                 {{"rms", NormKind::rms}, {"layer", NormKind::layer}, {"dyt", NormKind::dyt}});
+  config.norm =
+      choice<NormKind>(file, "norm", {{"rms", NormKind::rms}, {"layer", NormKind::layer}, {"dyt", NormKind::dyt}});
   config.norm_eps = real("norm_eps");
   config.norm_bias = integer("norm_bias") != 0;
   config.activation = choice<Activation>(file, "activation",
@@ -37,8 +37,8 @@ ModelConfig read_config(const H5File& file) {
                                           {"gelu", Activation::gelu},
                                           {"gelu_tanh", Activation::gelu_tanh},
                                           {"relu", Activation::relu}});
-  config.positions = choice<PositionKind>(file, "positions",
-                                          {{"rotary", PositionKind::rotary}, {"learned", PositionKind::learned}});
+  config.positions =
+      choice<PositionKind>(file, "positions", {{"rotary", PositionKind::rotary}, {"learned", PositionKind::learned}});
   config.rope_theta = real("rope_theta");
   config.bias = integer("bias") != 0;
   config.tied_head = integer("tied_head") != 0;
@@ -91,8 +91,7 @@ void compare(const std::string& name, double tolerance) {
   EXPECT_LT(relative_error<T>(logits, file.read<double>("logits").values, 1e-3), tolerance) << "logits";
 
   ops::zero(model.parameters().gradients());
-  const LossSum loss =
-      model.forward_backward(batch, 1.0 / static_cast<double>(rows), nullptr, [](std::int64_t) {});
+  const LossSum loss = model.forward_backward(batch, 1.0 / static_cast<double>(rows), nullptr, [](std::int64_t) {});
   const double expected = file.read<double>("loss").values[0];
   EXPECT_EQ(loss.tokens, rows);
   EXPECT_NEAR(loss.mean(), expected, tolerance * expected);
@@ -106,10 +105,15 @@ void compare(const std::string& name, double tolerance) {
 
 class Fixture : public testing::TestWithParam<const char*> {};
 
-TEST_P(Fixture, LossLogitsAndGradientsInFloat64) { compare<double>(GetParam(), 1e-10); }
-TEST_P(Fixture, LossLogitsAndGradientsInFloat32) { compare<float>(GetParam(), 2e-4); }
+TEST_P(Fixture, LossLogitsAndGradientsInFloat64) {
+  compare<double>(GetParam(), 1e-10);
+}
+TEST_P(Fixture, LossLogitsAndGradientsInFloat32) {
+  compare<float>(GetParam(), 2e-4);
+}
 
-INSTANTIATE_TEST_SUITE_P(PyTorch, Fixture, testing::Values("llama", "gpt2", "kv_bias", "k_bias", "dyt", "qk_norm", "mixed"),
+INSTANTIATE_TEST_SUITE_P(PyTorch, Fixture,
+                         testing::Values("llama", "gpt2", "kv_bias", "k_bias", "dyt", "qk_norm", "mixed"),
                          [](const auto& test) { return std::string(test.param); });
 
 }  // namespace

@@ -53,9 +53,7 @@ struct Variant {
 // Every combination of the switches.
 inline std::vector<Variant> all_variants() {
   std::vector<Variant> variants;
-  const auto add = [&](const std::string& name, ModelConfig config) {
-    variants.push_back({name, resolved(config)});
-  };
+  const auto add = [&](const std::string& name, ModelConfig config) { variants.push_back({name, resolved(config)}); };
   const char* norms[] = {"rms", "layer", "dyt"};
   const char* activations[] = {"swiglu", "gelu", "gelu_tanh", "relu"};
   const char* kv_biases[] = {"none", "kv", "k"};
