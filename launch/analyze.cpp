@@ -14,7 +14,8 @@ class AnalyzeVerb : public Verb {
   AnalyzeVerb() : Verb("analyze", "Turn runs into a report: one page, figures and tables") {}
 
   void declare(CLI::App& app) override {
-    app.add_option("RUN", options_.runs, "run directories; the baseline among them is found by its variant")->required();
+    app.add_option("RUN", options_.runs, "run directories; the baseline among them is found by its variant")
+        ->required();
     app.add_option("-o,--out", options_.out,
                    "where to write the report (default: RUN/report, or report-A-B beside the first of several runs)");
     app.add_option("--title", options_.title, "heading of the page");
@@ -27,11 +28,13 @@ class AnalyzeVerb : public Verb {
     app.add_option("--sink-threshold", options_.thresholds.sink, "mean attention to a key that makes it a sink")
         ->capture_default_str()
         ->check(CLI::Range(0.0, 1.0));
-    app.add_option("--sink-tokens", options_.thresholds.sink_tokens, "tokens of each sequence that sinks are looked for in")
+    app.add_option("--sink-tokens", options_.thresholds.sink_tokens,
+                   "tokens of each sequence that sinks are looked for in")
         ->capture_default_str()
         ->check(CLI::PositiveNumber);
-    app.footer("Reads config.toml, metrics.jsonl and snapshots/*.h5 of every run; needs no network, accelerator or MPI.\n"
-               "Prints the path of the page. docs/report.md explains its figures and tables.");
+    app.footer(
+        "Reads config.toml, metrics.jsonl and snapshots/*.h5 of every run; needs no network, accelerator or MPI.\n"
+        "Prints the path of the page. docs/report.md explains its figures and tables.");
   }
 
   ExitCode run() override {
@@ -45,6 +48,8 @@ class AnalyzeVerb : public Verb {
 
 }  // namespace
 
-std::unique_ptr<Verb> make_analyze_verb() { return std::make_unique<AnalyzeVerb>(); }
+std::unique_ptr<Verb> make_analyze_verb() {
+  return std::make_unique<AnalyzeVerb>();
+}
 
 }  // namespace headroom

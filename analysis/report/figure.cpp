@@ -13,8 +13,8 @@ namespace {
 
 // Perceptually even and readable with any colour vision: samples of matplotlib's magma (its bright end cut, so that it
 // shows on white) and viridis.
-const std::vector<std::string> kMagma = {"#06051a", "#1b1044", "#3d0f71", "#641a80", "#8c2981", "#b5367a",
-                                         "#de4968", "#f66e5c", "#fe9f6d", "#fece91"};
+const std::vector<std::string> kMagma = {"#06051a", "#1b1044", "#3d0f71", "#641a80", "#8c2981",
+                                         "#b5367a", "#de4968", "#f66e5c", "#fe9f6d", "#fece91"};
 const std::vector<std::string> kViridis = {"#440154", "#482878", "#3e4a89", "#31688e", "#26828e",
                                            "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"};
 
@@ -60,6 +60,7 @@ nlohmann::json panel_json(const Panel& panel) {
                           {"stroke", kStrokes[static_cast<int>(series.stroke)]},
                           {"opacity", series.opacity},
                           {"y", numbers(series.y)}};
+    if (!series.in_legend) one["unlisted"] = true;
     if (!series.x.empty()) one["x"] = numbers(series.x);
     if (!series.notes.empty()) one["notes"] = series.notes;
     out["series"].push_back(one);
@@ -78,7 +79,9 @@ nlohmann::json panel_json(const Panel& panel) {
 
 }  // namespace
 
-const std::vector<std::string>& stops(Palette palette) { return palette == Palette::magma ? kMagma : kViridis; }
+const std::vector<std::string>& stops(Palette palette) {
+  return palette == Palette::magma ? kMagma : kViridis;
+}
 
 std::string color_at(Palette palette, double position) {
   const auto& colors = stops(palette);

@@ -15,7 +15,7 @@ struct Axis {
   std::string label{};  // with its unit
   bool log = false;
   std::vector<std::string> categories{};  // names of a heat map's columns or rows, or of bars
-  bool whole = false;                   // ticks at whole numbers only (layers)
+  bool whole = false;                     // ticks at whole numbers only (layers)
 };
 
 enum class Stroke : std::uint8_t { solid, dashed, dotted, dash_dotted, points };
@@ -26,9 +26,10 @@ struct Series {
   int color = -1;  // index of the run whose colour it takes; -1: the text's
   Stroke stroke = Stroke::solid;
   double opacity = 1.0;
+  bool in_legend = true;
   std::vector<double> x{};
-  std::vector<double> y{};            // NaN: a gap
-  std::vector<std::string> notes{};   // shown beside y on hover; empty or one a point
+  std::vector<double> y{};           // NaN: a gap
+  std::vector<std::string> notes{};  // shown beside y on hover; empty or one a point
 };
 
 // A line across the panel at y = value, e.g. a threshold.
@@ -66,7 +67,7 @@ struct View {
   int columns = 1;
   bool shared = true;
   bool tiles = false;  // many small heat maps (panel = row of tiles x column): axes shown on the enlarged tile only
-  std::string svg{};     // file stem under figures/; empty: this view is not written as SVG
+  std::string svg{};   // file stem under figures/; empty: this view is not written as SVG
 };
 
 // What the reader of the page can switch between; a figure has one view for each combination.

@@ -45,8 +45,8 @@ Panel run_panel(const Study& study, std::size_t run, PanelKind kind) {
   return panel;
 }
 
-Panel layer_lines(const Study& study, const std::string& set, const std::string& title, const std::string& label, bool log,
-                  const std::function<double(const LayerMeasure&)>& figure) {
+Panel layer_lines(const Study& study, const std::string& set, const std::string& title, const std::string& label,
+                  bool log, const std::function<double(const LayerMeasure&)>& figure) {
   Panel panel;
   panel.title = title;
   panel.x = {.label = "layer", .whole = true};
@@ -61,7 +61,9 @@ Panel layer_lines(const Study& study, const std::string& set, const std::string&
   return panel;
 }
 
-int columns_for(std::size_t panels) { return panels <= 3 ? static_cast<int>(std::max<std::size_t>(1, panels)) : panels == 4 ? 2 : 3; }
+int columns_for(std::size_t panels) {
+  return panels <= 3 ? static_cast<int>(std::max<std::size_t>(1, panels)) : panels == 4 ? 2 : 3;
+}
 
 void share_scale(std::vector<Panel>& panels, const std::string& label, bool log, Palette palette, double decades) {
   std::vector<double> all;

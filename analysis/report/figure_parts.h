@@ -22,8 +22,8 @@ const SetMeasures* find_set(const Study& study, std::size_t run, const std::stri
 Panel run_panel(const Study& study, std::size_t run, PanelKind kind);
 
 // One line a run over its layers: `figure` of each layer of the set.
-Panel layer_lines(const Study& study, const std::string& set, const std::string& title, const std::string& label, bool log,
-                  const std::function<double(const LayerMeasure&)>& figure);
+Panel layer_lines(const Study& study, const std::string& set, const std::string& title, const std::string& label,
+                  bool log, const std::function<double(const LayerMeasure&)>& figure);
 
 // Columns that look well for so many panels.
 int columns_for(std::size_t panels);

@@ -18,7 +18,10 @@ Panel top_values_panel(const Study& study, std::size_t run, const SetMeasures& m
   panel.x = {.label = "layer", .whole = true};
   panel.y = {.label = "|h|, mean over sequences", .log = true};
   const auto add = [&](std::string name, Stroke stroke, double opacity, auto figure) {
-    Series line{.name = std::move(name), .color = static_cast<int>(run), .stroke = stroke, .opacity = opacity,
+    Series line{.name = std::move(name),
+                .color = static_cast<int>(run),
+                .stroke = stroke,
+                .opacity = opacity,
                 .x = indices(m.layers.size())};
     for (const LayerMeasure& layer : m.layers) line.y.push_back(figure(layer));
     panel.series.push_back(std::move(line));
@@ -31,9 +34,13 @@ Panel top_values_panel(const Study& study, std::size_t run, const SetMeasures& m
 }
 
 Figure layers_figure(const Study& study) {
-  Figure figure{.id = "layers", .title = "Largest and median |h| by layer",
-                .caption = "Block outputs of the last snapshot. The distance between the solid line and the median is the ratio that the "
-                           "second test looks at; where the 2nd and 3rd largest values stay close to the first, one token or channel carries several."};
+  Figure figure{.id = "layers",
+                .title = "Largest and median |h| by layer",
+                .caption =
+                    "Block outputs of the last snapshot. The distance between the solid line and the median is the "
+                    "ratio that the "
+                    "second test looks at; where the 2nd and 3rd largest values stay close to the first, one token or "
+                    "channel carries several."};
   const auto names = set_names(study);
   figure.selectors = {{"sequences", names}};
   for (const std::string& name : names) {
@@ -47,7 +54,8 @@ Figure layers_figure(const Study& study) {
     }
     if (largest > study.thresholds.absolute / 4.0) {
       for (Panel& panel : view.panels) {
-        panel.rules.push_back({study.thresholds.absolute, fmt::format("threshold {}", format_number(study.thresholds.absolute))});
+        panel.rules.push_back(
+            {study.thresholds.absolute, fmt::format("threshold {}", format_number(study.thresholds.absolute))});
       }
     }
     view.columns = columns_for(view.panels.size());
@@ -57,24 +65,33 @@ Figure layers_figure(const Study& study) {
 }
 
 Figure ratios_figure(const Study& study) {
-  Figure figure{.id = "ratios", .title = "Scale-free measures by layer",
-                .caption = "These do not move when all weights are rescaled: max/median is the ratio test's; the crest factor is max/rms; "
-                           "kurtosis runs from 1 (all channels alike) to the hidden size (one channel has it all); MMR is the mean over tokens "
-                           "of each token's own max/median."};
+  Figure figure{.id = "ratios",
+                .title = "Scale-free measures by layer",
+                .caption =
+                    "These do not move when all weights are rescaled: max/median is the ratio test's; the crest factor "
+                    "is max/rms; "
+                    "kurtosis runs from 1 (all channels alike) to the hidden size (one channel has it all); MMR is the "
+                    "mean over tokens "
+                    "of each token's own max/median."};
   const auto names = set_names(study);
   figure.selectors = {{"sequences", names}};
   for (const std::string& name : names) {
     View view{.columns = 2, .shared = false, .svg = "ratios-" + file_stem(name)};
-    view.panels.push_back(layer_lines(study, name, "max / median", "max|h| / median|h|", true, [](const LayerMeasure& l) { return l.ratio(); }));
-    view.panels.push_back(layer_lines(study, name, "crest factor", "max|h| / rms(h)", true, [](const LayerMeasure& l) { return l.crest; }));
-    view.panels.push_back(layer_lines(study, name, "kurtosis over channels", "kurtosis", true, [](const LayerMeasure& l) { return l.kurtosis; }));
-    view.panels.push_back(layer_lines(study, name, "MMR", "mean of max|h_t| / median|h_t|", true, [](const LayerMeasure& l) { return l.mmr_mean; }));
+    view.panels.push_back(layer_lines(study, name, "max / median", "max|h| / median|h|", true,
+                                      [](const LayerMeasure& l) { return l.ratio(); }));
+    view.panels.push_back(layer_lines(study, name, "crest factor", "max|h| / rms(h)", true,
+                                      [](const LayerMeasure& l) { return l.crest; }));
+    view.panels.push_back(layer_lines(study, name, "kurtosis over channels", "kurtosis", true,
+                                      [](const LayerMeasure& l) { return l.kurtosis; }));
+    view.panels.push_back(layer_lines(study, name, "MMR", "mean of max|h_t| / median|h_t|", true,
+                                      [](const LayerMeasure& l) { return l.mmr_mean; }));
     double largest = 0.0;
     for (const Series& line : view.panels.front().series) {
       for (const double value : line.y) largest = std::isfinite(value) ? std::max(largest, value) : largest;
     }
     if (largest > study.thresholds.ratio / 10.0) {
-      view.panels.front().rules.push_back({study.thresholds.ratio, fmt::format("threshold {}", format_number(study.thresholds.ratio))});
+      view.panels.front().rules.push_back(
+          {study.thresholds.ratio, fmt::format("threshold {}", format_number(study.thresholds.ratio))});
     }
     figure.views.push_back(std::move(view));
   }
@@ -83,10 +100,14 @@ Figure ratios_figure(const Study& study) {
 
 // What each layer's sites hold in the channel of the run's largest activation.
 Figure writers_figure(const Study& study) {
-  Figure figure{.id = "writers", .title = "Who writes the largest channel",
-                .caption = "The channel of each run's largest activation, in that activation's sequence: its largest |value| over tokens in what "
-                           "attention and MLP add to the residual stream, and in the stream after the block. A peak of one site just before the "
-                           "stream rises is the writer; a peak where it falls is what cancels it."};
+  Figure figure{.id = "writers",
+                .title = "Who writes the largest channel",
+                .caption =
+                    "The channel of each run's largest activation, in that activation's sequence: its largest |value| "
+                    "over tokens in what "
+                    "attention and MLP add to the residual stream, and in the stream after the block. A peak of one "
+                    "site just before the "
+                    "stream rises is the writer; a peak where it falls is what cancels it."};
   View view{.svg = "writers"};
   for (std::size_t run = 0; run < study.runs.size(); ++run) {
     const SetMeasures* m = study.main(run);
@@ -103,9 +124,13 @@ Figure writers_figure(const Study& study) {
       const auto found = snapshot.sites.find(name);
       if (found == snapshot.sites.end()) continue;
       const SiteStatistics& site = found->second;
-      Series line{.name = words, .color = static_cast<int>(run), .stroke = stroke, .x = indices(static_cast<std::size_t>(site.layers))};
+      Series line{.name = words,
+                  .color = static_cast<int>(run),
+                  .stroke = stroke,
+                  .x = indices(static_cast<std::size_t>(site.layers))};
       for (std::int64_t layer = 0; layer < site.layers; ++layer) {
-        line.y.push_back(site.row(site.channel_max, layer, m->peak.sequence)[static_cast<std::size_t>(m->peak.channel)]);
+        line.y.push_back(
+            site.row(site.channel_max, layer, m->peak.sequence)[static_cast<std::size_t>(m->peak.channel)]);
       }
       panel.series.push_back(std::move(line));
     }
@@ -159,9 +184,12 @@ Panel histogram_panel(const Study& study, std::size_t run, const SetMeasures& m,
 }
 
 Figure histogram_figure(const Study& study) {
-  Figure figure{.id = "histograms", .title = "Distribution of |h| by layer",
-                .caption = "Share of all values of a layer in each magnitude bin (colour, log scale). Massive activations are islands far to the right "
-                           "of the bulk; the wider the row, the more of a number format's range one scale must cover."};
+  Figure figure{.id = "histograms",
+                .title = "Distribution of |h| by layer",
+                .caption =
+                    "Share of all values of a layer in each magnitude bin (colour, log scale). Massive activations are "
+                    "islands far to the right "
+                    "of the bulk; the wider the row, the more of a number format's range one scale must cover."};
   std::vector<const SiteStatistics*> sites;
   for (const Run& run : study.runs) {
     if (run.snapshot()) sites.push_back(&run.snapshot()->sites.at(Site::block_output));
@@ -175,7 +203,8 @@ Figure histogram_figure(const Study& study) {
       const SetMeasures* m = find_set(study, run, name);
       if (!m) continue;
       const std::size_t bins = study.runs[run].snapshot()->sites.at(Site::block_output).edges.size() - 1;
-      const bool alike = std::all_of(sites.begin(), sites.end(), [&](const auto* s) { return s->edges.size() - 1 == bins; });
+      const bool alike =
+          std::all_of(sites.begin(), sites.end(), [&](const auto* s) { return s->edges.size() - 1 == bins; });
       const std::vector<const SiteStatistics*> own = {&study.runs[run].snapshot()->sites.at(Site::block_output)};
       view.panels.push_back(histogram_panel(study, run, *m, bins_of(alike ? sites : own, bins)));
     }

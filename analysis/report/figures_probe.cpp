@@ -32,9 +32,12 @@ std::vector<Sentence> sentences_of(const Study& study) {
     const ProbeRecord& probe = run.snapshot()->probe;
     for (const std::int64_t s : run.last->raw_sequences()) {
       const auto i = static_cast<std::size_t>(s);
-      const std::string text = probe.text[i].size() > 60 ? probe.text[i].substr(0, utf8_boundary(probe.text[i], 57)) + "…" : probe.text[i];
+      const std::string text =
+          probe.text[i].size() > 60 ? probe.text[i].substr(0, utf8_boundary(probe.text[i], 57)) + "…" : probe.text[i];
       const std::string name = fmt::format("“{}” {}", text, probe.bos[i] ? "with BOS" : "without BOS");
-      const auto same = [&](const Sentence& other) { return other.bos == (probe.bos[i] != 0) && other.text == probe.text[i]; };
+      const auto same = [&](const Sentence& other) {
+        return other.bos == (probe.bos[i] != 0) && other.text == probe.text[i];
+      };
       if (std::none_of(out.begin(), out.end(), same)) out.push_back({name, probe.bos[i] != 0, probe.text[i]});
     }
   }
@@ -68,9 +71,12 @@ std::int64_t length_of(const SnapshotFile& snapshot, std::int64_t sequence) {
 }
 
 Figure tokens_figure(const Study& study, const std::vector<Sentence>& sentences) {
-  Figure figure{.id = "tokens", .title = "Largest |h| of each token, by layer",
-                .caption = "One row a token. Rows that stand out are the tokens that carry massive activations: usually the first one, or a "
-                           "delimiter when there is no BOS."};
+  Figure figure{.id = "tokens",
+                .title = "Largest |h| of each token, by layer",
+                .caption =
+                    "One row a token. Rows that stand out are the tokens that carry massive activations: usually the "
+                    "first one, or a "
+                    "delimiter when there is no BOS."};
   figure.selectors = {{"sentence", sentence_names(sentences)}};
   for (const Sentence& sentence : sentences) {
     View view{.svg = fmt::format("tokens-{}", figure.views.size())};
@@ -114,7 +120,8 @@ std::vector<std::int64_t> loudest_channels(const float* states, std::int64_t tok
   return order;
 }
 
-Panel channel_panel(const Study& study, std::size_t run, std::int64_t sequence, std::int64_t layer, const std::vector<float>& raw) {
+Panel channel_panel(const Study& study, std::size_t run, std::int64_t sequence, std::int64_t layer,
+                    const std::vector<float>& raw) {
   const SnapshotFile& snapshot = *study.runs[run].snapshot();
   const std::int64_t length = length_of(snapshot, sequence);
   const std::int64_t hidden = snapshot.dims.hidden;
@@ -133,9 +140,13 @@ Panel channel_panel(const Study& study, std::size_t run, std::int64_t sequence, 
 }
 
 Figure channels_figure(const Study& study, const std::vector<Sentence>& sentences) {
-  Figure figure{.id = "token-channel", .title = "|h| by token and channel",
-                .caption = fmt::format("The {} channels with the largest values of the layer, in rising order, for every token of the sentence. A "
-                                       "massive activation is a single bright cell: one token, one channel.", kMostChannels)};
+  Figure figure{
+      .id = "token-channel",
+      .title = "|h| by token and channel",
+      .caption = fmt::format(
+          "The {} channels with the largest values of the layer, in rising order, for every token of the sentence. A "
+          "massive activation is a single bright cell: one token, one channel.",
+          kMostChannels)};
   std::vector<std::string> names;
   std::vector<std::size_t> runs;
   std::size_t layers = 0;
@@ -149,7 +160,9 @@ Figure channels_figure(const Study& study, const std::vector<Sentence>& sentence
   // The reader begins at the layer of the first run's largest activation.
   const SetMeasures* m = study.main(runs.front());
   const std::int64_t peak_layer = m ? std::max<std::int64_t>(0, m->peak.layer) : 0;
-  figure.selectors = {{"run", names}, {"sentence", sentence_names(sentences)}, {"layer", index_names(layers), static_cast<std::size_t>(peak_layer)}};
+  figure.selectors = {{"run", names},
+                      {"sentence", sentence_names(sentences)},
+                      {"layer", index_names(layers), static_cast<std::size_t>(peak_layer)}};
   for (const std::size_t run : runs) {
     const std::size_t begin = figure.views.size();
     for (std::size_t which = 0; which < sentences.size(); ++which) {
@@ -161,7 +174,8 @@ Figure channels_figure(const Study& study, const std::vector<Sentence>& sentence
           view.panels.push_back(channel_panel(study, run, *s, static_cast<std::int64_t>(layer), raw));
           const SetMeasures* own_set = study.main(run);
           if (own_set && static_cast<std::int64_t>(layer) == std::max<std::int64_t>(0, own_set->peak.layer)) {
-            view.svg = fmt::format("token-channel-{}-sentence-{}-layer-{}", file_stem(study.runs[run].label), which, layer);
+            view.svg =
+                fmt::format("token-channel-{}-sentence-{}-layer-{}", file_stem(study.runs[run].label), which, layer);
           }
         }
         figure.views.push_back(std::move(view));
@@ -176,7 +190,8 @@ Figure channels_figure(const Study& study, const std::vector<Sentence>& sentence
 }
 
 // The queries above the diagonal see nothing: empty cells.
-Panel map_panel(std::int64_t layer, std::int64_t head, const float* map, std::int64_t length, const SnapshotFile& snapshot, std::int64_t sequence) {
+Panel map_panel(std::int64_t layer, std::int64_t head, const float* map, std::int64_t length,
+                const SnapshotFile& snapshot, std::int64_t sequence) {
   const std::int64_t shown = std::min(length, kMostMapTokens);
   Panel panel;
   panel.kind = PanelKind::heat;
@@ -193,9 +208,12 @@ Panel map_panel(std::int64_t layer, std::int64_t head, const float* map, std::in
 }
 
 Figure maps_figure(const Study& study, const std::vector<Sentence>& sentences) {
-  Figure figure{.id = "maps", .title = "Attention maps",
-                .caption = "One small map a layer (row) and head (column): queries downwards, keys to the right. A bright first column is an attention "
-                           "sink on the first token. Click a map to enlarge it."};
+  Figure figure{.id = "maps",
+                .title = "Attention maps",
+                .caption =
+                    "One small map a layer (row) and head (column): queries downwards, keys to the right. A bright "
+                    "first column is an attention "
+                    "sink on the first token. Click a map to enlarge it."};
   std::vector<std::size_t> runs;
   std::vector<std::string> names;
   for (std::size_t run = 0; run < study.runs.size(); ++run) {
@@ -210,7 +228,8 @@ Figure maps_figure(const Study& study, const std::vector<Sentence>& sentences) {
     const std::int64_t heads = std::min<std::int64_t>(snapshot.dims.heads, 16);
     const std::int64_t stride = std::max<std::int64_t>(1, (layers * heads + kMostTiles - 1) / kMostTiles);
     for (std::size_t which = 0; which < sentences.size(); ++which) {
-      View view{.columns = static_cast<int>(heads), .tiles = true,
+      View view{.columns = static_cast<int>(heads),
+                .tiles = true,
                 .svg = fmt::format("attention-{}-sentence-{}", file_stem(study.runs[run].label), which)};
       if (const auto s = find_sentence(study.runs[run], sentences[which])) {
         const std::int64_t length = length_of(snapshot, *s);
@@ -229,15 +248,20 @@ Figure maps_figure(const Study& study, const std::vector<Sentence>& sentences) {
 }
 
 Figure mass_figure(const Study& study) {
-  Figure figure{.id = "mass", .title = "Where attention goes, by layer",
-                .caption = "Mean over sequences and heads of the attention that queries after the first give to the first key, to the bias slot, and to "
-                           "all other keys; the three sum to 1."};
+  Figure figure{.id = "mass",
+                .title = "Where attention goes, by layer",
+                .caption =
+                    "Mean over sequences and heads of the attention that queries after the first give to the first "
+                    "key, to the bias slot, and to "
+                    "all other keys; the three sum to 1."};
   const auto names = set_names(study);
   figure.selectors = {{"sequences", names}};
   for (const std::string& name : names) {
     View view{.columns = 3, .svg = "attention-mass-" + file_stem(name)};
     const std::pair<const char*, std::vector<float> AttentionStatistics::*> classes[] = {
-        {"first key", &AttentionStatistics::mass_first}, {"bias slot", &AttentionStatistics::mass_bias}, {"other keys", &AttentionStatistics::mass_rest}};
+        {"first key", &AttentionStatistics::mass_first},
+        {"bias slot", &AttentionStatistics::mass_bias},
+        {"other keys", &AttentionStatistics::mass_rest}};
     for (const auto& [words, mass] : classes) {
       Panel panel;
       panel.title = words;
@@ -248,13 +272,17 @@ Figure mass_figure(const Study& study) {
         if (!m || (mass == &AttentionStatistics::mass_bias && !study.has_bias_slot(run))) continue;
         const SnapshotFile& snapshot = *study.runs[run].snapshot();
         const AttentionStatistics& attention = snapshot.attention;
-        Series line{.name = study.runs[run].label, .color = static_cast<int>(run), .x = indices(static_cast<std::size_t>(snapshot.dims.layers))};
+        Series line{.name = study.runs[run].label,
+                    .color = static_cast<int>(run),
+                    .x = indices(static_cast<std::size_t>(snapshot.dims.layers))};
         for (std::int64_t layer = 0; layer < snapshot.dims.layers; ++layer) {
           double sum = 0.0;
           for (const std::int64_t s : m->set.sequences) {
-            for (std::int64_t head = 0; head < attention.heads; ++head) sum += (attention.*mass).at(attention.at(layer, s, head));
+            for (std::int64_t head = 0; head < attention.heads; ++head)
+              sum += (attention.*mass).at(attention.at(layer, s, head));
           }
-          line.y.push_back(sum / static_cast<double>(m->set.sequences.size() * static_cast<std::size_t>(attention.heads)));
+          line.y.push_back(sum /
+                           static_cast<double>(m->set.sequences.size() * static_cast<std::size_t>(attention.heads)));
         }
         panel.series.push_back(std::move(line));
       }
@@ -269,7 +297,7 @@ Figure mass_figure(const Study& study) {
 }  // namespace
 
 Section probe_section(const Study& study) {
-  Section section{.id = "probe", .title = "A probe sentence, token by token"};
+  Section section{.id = "probe", .title = "Probe sentence"};
   const auto sentences = sentences_of(study);
   if (sentences.empty()) {
     section.intro = "No snapshot holds raw states of a probe sentence.";

@@ -13,7 +13,9 @@ namespace {
 constexpr std::size_t kLossPoints = 240;
 constexpr std::size_t kHeatColumns = 120;
 
-bool has_steps(const Run& run) { return run.metrics && !run.metrics->steps.empty(); }
+bool has_steps(const Run& run) {
+  return run.metrics && !run.metrics->steps.empty();
+}
 
 // Step ranges [begin, end) for at most `count` columns or points.
 std::vector<std::pair<std::size_t, std::size_t>> ranges(std::size_t steps, std::size_t count) {
@@ -23,10 +25,17 @@ std::vector<std::pair<std::size_t, std::size_t>> ranges(std::size_t steps, std::
   return out;
 }
 
-Figure loss_figure(const Study& study) {
-  Figure figure{.id = "loss", .title = "Loss over training tokens",
-                .caption = "Lines: training loss, averaged over neighbouring steps. Dots: held-out loss. Read runs against each other at the same "
-                           "abscissa: equal tokens."};
+// Points of a curve from `from` training tokens on.
+void keep_from(Series& series, double from) {
+  std::size_t begin = 0;
+  while (begin < series.x.size() && series.x[begin] < from) ++begin;
+  const auto count = static_cast<std::ptrdiff_t>(begin);
+  series.x.erase(series.x.begin(), series.x.begin() + count);
+  series.y.erase(series.y.begin(), series.y.begin() + count);
+  if (!series.notes.empty()) series.notes.erase(series.notes.begin(), series.notes.begin() + count);
+}
+
+View loss_view(const Study& study, double from, std::string svg) {
   Panel panel;
   panel.title = "Loss";
   panel.x = {.label = "training tokens"};
@@ -36,25 +45,42 @@ Figure loss_figure(const Study& study) {
     const MetricsLog& log = *study.runs[run].metrics;
     Series line{.name = study.runs[run].label, .color = static_cast<int>(run)};
     // Narrow ranges would show batch noise only.
-    for (const auto& [begin, end] : ranges(log.steps.size(), std::min(kLossPoints, std::max<std::size_t>(20, log.steps.size() / 4)))) {
+    for (const auto& [begin, end] :
+         ranges(log.steps.size(), std::min(kLossPoints, std::max<std::size_t>(20, log.steps.size() / 4)))) {
       double sum = 0.0;
       for (std::size_t i = begin; i < end; ++i) sum += log.steps[i].loss;
       line.x.push_back(log.steps[end - 1].tokens);
       line.y.push_back(sum / static_cast<double>(end - begin));
     }
-    panel.series.push_back(std::move(line));
-    if (log.evaluations.empty()) continue;
-    Series dots{.name = study.runs[run].label + ", held-out", .color = static_cast<int>(run), .stroke = Stroke::points};
+    Series dots{.name = study.runs[run].label + ", held-out",
+                .color = static_cast<int>(run),
+                .stroke = Stroke::points,
+                .in_legend = false};
     for (const EvalPoint& point : log.evaluations) {
       dots.x.push_back(point.tokens);
       dots.y.push_back(point.loss);
       dots.notes.push_back("perplexity " + format_number(point.perplexity));
     }
-    panel.series.push_back(std::move(dots));
+    for (Series* series : {&line, &dots}) {
+      keep_from(*series, from);
+      if (!series->x.empty()) panel.series.push_back(std::move(*series));
+    }
   }
-  View view{.svg = "loss"};
+  View view{.svg = std::move(svg)};
   if (!panel.series.empty()) view.panels.push_back(std::move(panel));
-  figure.views.push_back(std::move(view));
+  return view;
+}
+
+Figure loss_figure(const Study& study) {
+  Figure figure{.id = "loss",
+                .title = "Loss over training tokens",
+                .caption =
+                    "Lines: training loss, averaged over neighbouring steps. Dots: held-out loss. Read runs against "
+                    "each other at the same "
+                    "abscissa: equal tokens."};
+  figure.selectors = {{"part", {"whole run", "last half", "last fifth"}}};
+  figure.views = {loss_view(study, 0.0, "loss"), loss_view(study, 0.5 * study.equal_tokens, "loss-last-half"),
+                  loss_view(study, 0.8 * study.equal_tokens, "loss-last-fifth")};
   return figure;
 }
 
@@ -97,30 +123,45 @@ View evolution_view(const Study& study, std::vector<double> StepRecord::*values,
 }
 
 Figure evolution_figure(const Study& study) {
-  Figure figure{.id = "evolution", .title = "Evolution over training",
-                .caption = "The monitor's figures of every step's training batch, layer by step; a column that covers several steps shows the "
-                           "largest. A massive activation appears as a band that lights up at one layer and stays lit in those after it."};
+  Figure figure{.id = "evolution",
+                .title = "Evolution over training",
+                .caption =
+                    "The monitor's figures of every step's training batch, layer by step; a column that covers several "
+                    "steps shows the "
+                    "largest. A massive activation appears as a band that lights up at one layer and stays lit in "
+                    "those after it."};
   figure.selectors = {{"measure", {"max |h|", "max / median"}}};
-  figure.views.push_back(evolution_view(study, &StepRecord::layer_max, "max |h|", true, Palette::magma, "evolution-max"));
-  figure.views.push_back(evolution_view(study, &StepRecord::layer_ratio, "max / median", true, Palette::magma, "evolution-ratio"));
+  figure.views.push_back(
+      evolution_view(study, &StepRecord::layer_max, "max |h|", true, Palette::magma, "evolution-max"));
+  figure.views.push_back(
+      evolution_view(study, &StepRecord::layer_ratio, "max / median", true, Palette::magma, "evolution-ratio"));
   return figure;
 }
 
 Figure bias_mass_figure(const Study& study) {
-  Figure figure{.id = "bias-mass", .title = "Attention on the bias slot over training",
-                .caption = "Mean share of a layer's attention that goes to the learned key and value: a KV bias that is used takes over from the "
-                           "first token as the sink."};
-  figure.views.push_back(evolution_view(study, &StepRecord::kv_bias_mass, "mass", false, Palette::viridis, "bias-mass"));
+  Figure figure{.id = "bias-mass",
+                .title = "Attention on the bias slot over training",
+                .caption =
+                    "Mean share of a layer's attention that goes to the learned key and value: a KV bias that is used "
+                    "takes over from the "
+                    "first token as the sink."};
+  figure.views.push_back(
+      evolution_view(study, &StepRecord::kv_bias_mass, "mass", false, Palette::viridis, "bias-mass"));
   return figure;
 }
 
 Figure alpha_figure(const Study& study) {
-  Figure figure{.id = "dyt-alpha", .title = "Dynamic Tanh's alpha over training",
-                .caption = "The learnable scale inside tanh(alpha x) of every layer, before attention and before the feed-forward: what keeps "
-                           "activations bounded."};
+  Figure figure{.id = "dyt-alpha",
+                .title = "Dynamic Tanh's alpha over training",
+                .caption =
+                    "The learnable scale inside tanh(alpha x) of every layer, before attention and before the "
+                    "feed-forward: what keeps "
+                    "activations bounded."};
   figure.selectors = {{"norm", {"before attention", "before the feed-forward"}}};
-  figure.views.push_back(evolution_view(study, &StepRecord::alpha_attention, "alpha", false, Palette::viridis, "dyt-alpha-attention"));
-  figure.views.push_back(evolution_view(study, &StepRecord::alpha_mlp, "alpha", false, Palette::viridis, "dyt-alpha-mlp"));
+  figure.views.push_back(
+      evolution_view(study, &StepRecord::alpha_attention, "alpha", false, Palette::viridis, "dyt-alpha-attention"));
+  figure.views.push_back(
+      evolution_view(study, &StepRecord::alpha_mlp, "alpha", false, Palette::viridis, "dyt-alpha-mlp"));
   return figure;
 }
 

@@ -12,9 +12,12 @@ namespace headroom::report {
 namespace {
 
 Figure headroom_figure(const Study& study) {
-  Figure figure{.id = "headroom", .title = "Headroom: largest |h| at every site against the formats' ceilings",
-                .caption = "Largest layer mean of max|h| at each place where a low-precision run would quantise. The distance to a dashed line is the room "
-                           "left under that format's largest value without scaling."};
+  Figure figure{.id = "headroom",
+                .title = "Headroom: largest |h| at every site against the formats' ceilings",
+                .caption =
+                    "Largest layer mean of max|h| at each place where a low-precision run would quantise. The distance "
+                    "to a dashed line is the room "
+                    "left under that format's largest value without scaling."};
   const auto names = set_names(study);
   figure.selectors = {{"sequences", names}};
   for (const std::string& name : names) {
@@ -60,16 +63,22 @@ Figure headroom_figure(const Study& study) {
 }
 
 Figure lost_figure(const Study& study) {
-  Figure figure{.id = "lost", .title = "Values lost to one scale",
-                .caption = "Share of a block output's values that round to zero when the whole tensor is scaled so that its largest value just fits: INT8 "
-                           "(largest 127) and FP8 E4M3 (largest 448). One massive activation empties the low end; from the histograms, bins cut "
-                           "geometrically."};
+  Figure figure{.id = "lost",
+                .title = "Values lost to one scale",
+                .caption =
+                    "Share of a block output's values that round to zero when the whole tensor is scaled so that its "
+                    "largest value just fits: INT8 "
+                    "(largest 127) and FP8 E4M3 (largest 448). One massive activation empties the low end; from the "
+                    "histograms, bins cut "
+                    "geometrically."};
   const auto names = set_names(study);
   figure.selectors = {{"sequences", names}};
   for (const std::string& name : names) {
     View view{.columns = 2, .shared = false, .svg = "lost-" + file_stem(name)};
-    view.panels.push_back(layer_lines(study, name, "INT8, one scale a tensor", "% of values", false, [](const LayerMeasure& l) { return 100.0 * l.lost_int8; }));
-    view.panels.push_back(layer_lines(study, name, "FP8 E4M3, one scale a tensor", "% of values", false, [](const LayerMeasure& l) { return 100.0 * l.lost_e4m3; }));
+    view.panels.push_back(layer_lines(study, name, "INT8, one scale a tensor", "% of values", false,
+                                      [](const LayerMeasure& l) { return 100.0 * l.lost_int8; }));
+    view.panels.push_back(layer_lines(study, name, "FP8 E4M3, one scale a tensor", "% of values", false,
+                                      [](const LayerMeasure& l) { return 100.0 * l.lost_e4m3; }));
     figure.views.push_back(std::move(view));
   }
   return figure;
@@ -106,9 +115,11 @@ std::map<std::int64_t, double> layer_stds(const WeightStatistics& weights, const
 void add_targets(const Study& study, Panel& panel) {
   std::vector<double> seen;
   for (const Run& run : study.runs) {
-    if (!run.facts.tvr || run.facts.tvr_target <= 0.0 || std::find(seen.begin(), seen.end(), run.facts.tvr_target) != seen.end()) continue;
+    if (!run.facts.tvr || run.facts.tvr_target <= 0.0 ||
+        std::find(seen.begin(), seen.end(), run.facts.tvr_target) != seen.end())
+      continue;
     seen.push_back(run.facts.tvr_target);
-    panel.rules.push_back({run.facts.tvr_target, fmt::format("TVR target {}", format_number(run.facts.tvr_target))});
+    panel.rules.push_back({run.facts.tvr_target, fmt::format("TVR target {:g}", run.facts.tvr_target)});
   }
 }
 
@@ -171,9 +182,12 @@ Section weights_section(const Study& study) {
     section.intro = "No snapshot holds the statistics of a block's matrices.";
     return section;
   }
-  Figure figure{.id = "weight-std", .title = "Standard deviation of the weight matrices",
-                .caption = "Target Variance Rescaling pulls every matrix whose deviation has outgrown the target back to it; without it deviations drift "
-                           "upwards as training goes on."};
+  Figure figure{.id = "weight-std",
+                .title = "Standard deviation of the weight matrices",
+                .caption =
+                    "Target Variance Rescaling pulls every matrix whose deviation has outgrown the target back to it; "
+                    "without it deviations drift "
+                    "upwards as training goes on."};
   figure.selectors = {{"against", {"layer, last snapshot", "training tokens"}}};
   View layers{.columns = columns_for(kinds.size()), .svg = "weight-std-layers"};
   View tokens{.columns = columns_for(kinds.size()), .svg = "weight-std-tokens"};

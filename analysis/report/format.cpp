@@ -41,7 +41,9 @@ std::string format_number(double value, int digits) {
   return fmt::format("{:.{}f}", value, std::max(0, digits - before));
 }
 
-std::string format_count(std::int64_t value) { return with_separators(fmt::format("{}", value)); }
+std::string format_count(std::int64_t value) {
+  return with_separators(fmt::format("{}", value));
+}
 
 std::string format_amount(double value) {
   if (!std::isfinite(value)) return format_number(value);
@@ -63,10 +65,9 @@ std::string format_change(double value, double base) {
 
 std::string format_share(double share) {
   if (!std::isfinite(share)) return "–";
-  if (share == 0.0) return "0 %";
-  return fmt::format("{:.2g} %", share * 100.0).find('e') == std::string::npos
-             ? fmt::format("{} %", format_number(share * 100.0, 3))
-             : fmt::format("{:.1e} %", share * 100.0);
+  const double percent = share * 100.0;
+  if (std::abs(percent) >= 99.95 && std::abs(percent) < 1000.0) return fmt::format("{:.0f} %", percent);
+  return format_number(percent, std::abs(percent) >= 1.0 ? 3 : 2) + " %";
 }
 
 std::string format_ranges(const std::vector<std::int64_t>& values) {
@@ -95,11 +96,21 @@ std::string escape_markup(std::string_view text) {
   for (const char c : valid) {
     const auto byte = static_cast<unsigned char>(c);
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
       default:
         if ((byte < 0x20 && c != '\t' && c != '\n' && c != '\r') || byte == 0x7F) {
           out += "\xEF\xBF\xBD";  // U+FFFD

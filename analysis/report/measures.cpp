@@ -11,11 +11,12 @@
 namespace headroom::report {
 namespace {
 
-constexpr double kInt8Levels = 127.0;    // symmetric: values below half a level become 0
+constexpr double kInt8Levels = 127.0;  // symmetric: values below half a level become 0
 constexpr double kE4m3Largest = 448.0;
 constexpr double kE4m3Smallest = 0x1p-9;  // smallest subnormal; below half of it a value becomes 0
 
-double mean_over(const std::vector<float>& values, const SiteStatistics& site, std::int64_t layer, const ProbeSet& set) {
+double mean_over(const std::vector<float>& values, const SiteStatistics& site, std::int64_t layer,
+                 const ProbeSet& set) {
   double sum = 0.0;
   for (const std::int64_t sequence : set.sequences) sum += values.at(site.at(layer, sequence));
   return sum / static_cast<double>(set.sequences.size());
@@ -65,7 +66,8 @@ SinkRates sink_rates(const SnapshotFile& snapshot, const ProbeSet& set, const Th
       for (std::int64_t head = 0; head < attention.heads; ++head) {
         const std::size_t row = attention.at(layer, sequence, head);
         for (std::int64_t key = 0; key <= n / 2 && key < n; ++key) {
-          const double mass = attention.key_mass.at(row * static_cast<std::size_t>(stride) + static_cast<std::size_t>(key));
+          const double mass =
+              attention.key_mass.at(row * static_cast<std::size_t>(stride) + static_cast<std::size_t>(key));
           total[static_cast<std::size_t>(key)] += 1.0;
           if (mass > thresholds.sink) above[static_cast<std::size_t>(key)] += 1.0;
         }
@@ -125,7 +127,8 @@ std::vector<ProbeSet> probe_sets(const SnapshotFile& snapshot) {
     const bool bos = snapshot.probe.bos.at(static_cast<std::size_t>(s)) != 0;
     if (snapshot.probe.kind.at(static_cast<std::size_t>(s)) == "sentence") {
       const std::string text = snapshot.probe.text.at(static_cast<std::size_t>(s));
-      sentences.push_back({fmt::format("sentence {}, {}", s, bos ? "BOS" : "no BOS"), bos, true, {s}, length_of(snapshot, s)});
+      sentences.push_back(
+          {fmt::format("sentence {}, {}", s, bos ? "BOS" : "no BOS"), bos, true, {s}, length_of(snapshot, s)});
     } else {
       ProbeSet& set = calibration[bos ? 0 : 1];
       set.bos = bos;
@@ -162,7 +165,9 @@ SetMeasures measure(const SnapshotFile& snapshot, const ProbeSet& set, const Thr
   return m;
 }
 
-const SetMeasures* main_set(const std::vector<SetMeasures>& sets) { return sets.empty() ? nullptr : &sets.front(); }
+const SetMeasures* main_set(const std::vector<SetMeasures>& sets) {
+  return sets.empty() ? nullptr : &sets.front();
+}
 
 const SetMeasures* set_without_bos(const std::vector<SetMeasures>& sets) {
   for (const SetMeasures& m : sets) {

@@ -44,9 +44,9 @@ struct LayerMeasure {
 // Shares of (layer, head, sequence) whose mean attention to the key exceeds the threshold.
 struct SinkRates {
   double first = kUnknown;
-  double other = kUnknown;       // the largest over the keys 1 .. n/2 of the first n tokens
+  double other = kUnknown;  // the largest over the keys 1 .. n/2 of the first n tokens
   std::int64_t other_key = -1;
-  double bias = kUnknown;        // the bias slot; unknown without a KV bias
+  double bias = kUnknown;  // the bias slot; unknown without a KV bias
 };
 
 // One activation.

@@ -15,7 +15,9 @@ double number_at(const nlohmann::json& object, const char* key) {
   return found != object.end() && found->is_number() ? found->get<double>() : kUnknown;
 }
 
-double element(const nlohmann::json& value) { return value.is_number() ? value.get<double>() : kUnknown; }
+double element(const nlohmann::json& value) {
+  return value.is_number() ? value.get<double>() : kUnknown;
+}
 
 std::vector<double> numbers_at(const nlohmann::json& object, const char* key) {
   std::vector<double> out;
@@ -49,7 +51,8 @@ void read_step(const nlohmann::json& line, MetricsLog& log) {
   record.layer_ratio = numbers_at(line, "layer_ratio");
   record.kv_bias_mass = numbers_at(line, "kv_bias_mass");
   read_alphas(line, record);
-  if (!log.steps.empty() && record.step <= log.steps.back().step) {  // a resumed run does the steps after its checkpoint again
+  if (!log.steps.empty() &&
+      record.step <= log.steps.back().step) {  // a resumed run does the steps after its checkpoint again
     drop_from(log.steps, record.step);
     drop_from(log.evaluations, record.step);
     drop_from(log.tvr, record.step);
@@ -90,7 +93,8 @@ MetricsLog read_metrics(const std::filesystem::path& file) {
         log.remark = fmt::format("line {} of {} is cut off and was left out", number, file.filename().string());
         break;
       }
-      throw Error(ExitCode::bad_data, fmt::format("{}:{}: not a record of metrics: {}", file.string(), number, error.what()),
+      throw Error(ExitCode::bad_data,
+                  fmt::format("{}:{}: not a record of metrics: {}", file.string(), number, error.what()),
                   "Is this a metrics.jsonl that Headroom wrote? docs/metrics.md describes its lines.");
     }
   }

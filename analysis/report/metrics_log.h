@@ -52,8 +52,8 @@ struct MetricsLog {
   const EvalPoint* evaluation_at(double tokens) const;
 };
 
-// A cut-off last line (the run was killed or still writes) is left out with a remark; steps that a resumed run did again
-// replace the earlier ones. Throws ExitCode::bad_data naming file and line for anything else that is no record.
+// A cut-off last line (the run was killed or still writes) is left out with a remark; steps that a resumed run did
+// again replace the earlier ones. Throws ExitCode::bad_data naming file and line for anything else that is no record.
 MetricsLog read_metrics(const std::filesystem::path& file);
 
 }  // namespace headroom::report

@@ -33,21 +33,27 @@ std::string default_title(const Study& study) {
 void check_place(const fs::path& place) {
   if (!fs::exists(place)) return;
   if (fs::is_directory(place) && (fs::is_empty(place) || fs::exists(place / "tables" / "findings.json"))) return;
-  throw Error(ExitCode::usage, fmt::format("{} exists and is no report", place.string()), "Choose another directory with --out.");
+  throw Error(ExitCode::usage, fmt::format("{} exists and is no report", place.string()),
+              "Choose another directory with --out.");
 }
 
 nlohmann::json findings_json(const Study& study, const PageContents& page) {
   auto out = nlohmann::json::array();
   for (const auto* list : {&page.findings, &page.scale}) {
     for (const Finding& finding : *list) {
-      const nlohmann::json run = finding.run < 0 ? nlohmann::json(nullptr) : nlohmann::json(study.runs[static_cast<std::size_t>(finding.run)].label);
-      out.push_back({{"about", list == &page.findings ? "activations" : "scale"}, {"run", run}, {"text", finding.text}});
+      const nlohmann::json run = finding.run < 0
+                                     ? nlohmann::json(nullptr)
+                                     : nlohmann::json(study.runs[static_cast<std::size_t>(finding.run)].label);
+      out.push_back(
+          {{"about", list == &page.findings ? "activations" : "scale"}, {"run", run}, {"text", finding.text}});
     }
   }
   return out;
 }
 
-std::string dump(const nlohmann::json& json) { return json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"; }
+std::string dump(const nlohmann::json& json) {
+  return json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
 
 void write_tables(const fs::path& folder, const std::vector<const Table*>& tables) {
   fs::create_directories(folder);
@@ -85,7 +91,7 @@ fs::path write_report(const ReportOptions& options) {
   page.scale_free = scale_free_table(study);
   page.findings = findings(study);
   page.scale = scale_remarks(study);
-  page.sections = {training_section(study), magnitude_section(study), probe_section(study),
+  page.sections = {training_section(study),  magnitude_section(study), probe_section(study),
                    attention_section(study), precision_section(study), weights_section(study)};
   const std::vector<Table> details = detail_tables(study);
   std::vector<const Table*> tables = {&page.summary, &page.scale_free};

@@ -21,7 +21,8 @@ struct ReportOptions {
 
 // Writes the report and returns the path of its index.html. The directory is made beside its place and renamed, so that
 // a report is whole or absent; an earlier report there is replaced, anything else is refused (ExitCode::usage).
-// Throws as read_runs does for what it reads, std::filesystem::filesystem_error or ExitCode::disk_full for what it writes.
+// Throws as read_runs does for what it reads, std::filesystem::filesystem_error or ExitCode::disk_full for what it
+// writes.
 std::filesystem::path write_report(const ReportOptions& options);
 
 }  // namespace headroom::report

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <toml++/toml.h>
 #include <algorithm>
 #include <cctype>
 #include <map>
-#include <toml++/toml.h>
 
 #include "base/error.h"
 #include "data/file_io.h"

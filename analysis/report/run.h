@@ -39,9 +39,9 @@ struct Run {
   std::string label;  // the variant, or the name where variants repeat: unique in a report
   Facts facts;
   std::optional<MetricsLog> metrics;
-  std::vector<HistoryPoint> history;     // rising steps; the last one is `last`'s
-  std::optional<SnapshotReader> last;    // open, for raw arrays
-  std::vector<std::string> remarks;      // what is missing or was left out
+  std::vector<HistoryPoint> history;         // rising steps; the last one is `last`'s
+  std::optional<SnapshotReader> last;        // open, for raw arrays
+  std::vector<std::string> remarks;          // what is missing or was left out
   std::vector<std::filesystem::path> files;  // everything read
 
   const SnapshotFile* snapshot() const { return history.empty() ? nullptr : &history.back().contents; }

@@ -13,11 +13,11 @@ struct Named {
   const char* variant;  // letters only
   const char* color;
 };
-constexpr Named kNamed[] = {{"baseline", "#7a8594"}, {"tvr", "#0f7fc2"},     {"kvbias", "#e69f00"},
+constexpr Named kNamed[] = {{"baseline", "#7a8594"}, {"tvr", "#0f7fc2"},       {"kvbias", "#e69f00"},
                             {"dyt", "#009e73"},      {"tvrkvbias", "#d55e00"}, {"kvbiastvr", "#d55e00"},
                             {"tvrdyt", "#c264a0"},   {"dyttvr", "#c264a0"}};
-constexpr std::array kColors = {"#0f7fc2", "#e69f00", "#009e73", "#d55e00", "#c264a0", "#56b4e9", "#8f7f00", "#7a8594",
-                                "#6a51a3", "#a6611a"};
+constexpr std::array kColors = {"#0f7fc2", "#e69f00", "#009e73", "#d55e00", "#c264a0",
+                                "#56b4e9", "#8f7f00", "#7a8594", "#6a51a3", "#a6611a"};
 
 std::vector<std::string> colors_for(const std::vector<Run>& runs) {
   std::vector<std::string> colors(runs.size());
@@ -25,7 +25,8 @@ std::vector<std::string> colors_for(const std::vector<Run>& runs) {
   for (std::size_t i = 0; i < runs.size(); ++i) {
     std::string letters;
     for (const char c : runs[i].variant) {
-      if (std::isalpha(static_cast<unsigned char>(c))) letters += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+      if (std::isalpha(static_cast<unsigned char>(c)))
+        letters += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
     }
     for (const Named& named : kNamed) {
       if (letters == named.variant && !taken(named.color)) colors[i] = named.color;

@@ -39,7 +39,7 @@ struct Finding {
   std::string text;
 };
 
-// findings.cpp
+// findings.cpp, scale_remarks.cpp
 std::vector<Finding> findings(const Study& study);
 // What these runs' scale can and cannot show (reference section 6), from their own numbers.
 std::vector<Finding> scale_remarks(const Study& study);

@@ -12,12 +12,14 @@ namespace {
 
 using Row = std::vector<Cell>;
 
-Cell missing() { return Cell::of(nullptr, "–"); }
+Cell missing() {
+  return Cell::of(nullptr, "–");
+}
 
-Cell run_cell(const Study& study, std::size_t run) {
+Cell run_cell(const Study& study, std::size_t run, bool with_name) {
   Cell cell = text_cell(study.runs[run].label);
   cell.color = static_cast<int>(run);
-  if (study.runs[run].label != study.runs[run].name) cell.note = study.runs[run].name;
+  if (with_name && study.runs[run].label != study.runs[run].name) cell.note = study.runs[run].name;
   return cell;
 }
 
@@ -30,7 +32,9 @@ Cell figure_cell(double value, const std::string& where, double base) {
   return cell;
 }
 
-std::string layer_note(std::size_t layer) { return fmt::format("layer {}", layer); }
+std::string layer_note(std::size_t layer) {
+  return fmt::format("layer {}", layer);
+}
 
 // Whether the run's largest |h| ever passed: "mitigated" means something only where the baseline has massive layers.
 Cell verdict_cell(const Study& study, std::size_t run, const SetMeasures* m) {
@@ -40,7 +44,8 @@ Cell verdict_cell(const Study& study, std::size_t run, const SetMeasures* m) {
   if (!m->massive_layers.empty()) {
     cell.text = "no";
     cell.badge = "bad";
-    cell.note = fmt::format("massive: layer{} {}", m->massive_layers.size() > 1 ? "s" : "", format_ranges(m->massive_layers));
+    cell.note =
+        fmt::format("massive: layer{} {}", m->massive_layers.size() > 1 ? "s" : "", format_ranges(m->massive_layers));
   } else if (base && run != *study.baseline && !base->massive_layers.empty()) {
     cell.text = "yes";
     cell.badge = "good";
@@ -87,8 +92,9 @@ Table summary_table(const Study& study) {
       {"run", "Run", "variant, and the run's directory", false},
       {"run_directory", "", "the run's directory", false},
       {"mitigated", "Mitigated?",
-       fmt::format("no layer's mean max|h| exceeds {} and {} times its mean median|h|", percent(study.thresholds.absolute),
-                   percent(study.thresholds.ratio)), false},
+       fmt::format("no layer's mean max|h| exceeds {} and {} times its mean median|h|",
+                   percent(study.thresholds.absolute), percent(study.thresholds.ratio)),
+       false},
       {"massive_layers", "", "layers that pass both tests, separated by semicolons", false},
       {"max", "Max |h|", "largest layer mean of max|h| over the calibration sequences with BOS"},
       {"max_layer", "", "its layer, from 0"},
@@ -112,13 +118,15 @@ Table summary_table(const Study& study) {
     const SetMeasures* m = study.main(run);
     const SetMeasures* without = set_without_bos(study.sets[run]);
     const auto base_set = [&](auto figure) {
-      return base_of(study, run, [&](std::size_t base) { return study.main(base) ? figure(*study.main(base)) : kUnknown; });
+      return base_of(study, run,
+                     [&](std::size_t base) { return study.main(base) ? figure(*study.main(base)) : kUnknown; });
     };
-    Row row = {run_cell(study, run), text_cell(study.runs[run].directory.string())};
+    Row row = {run_cell(study, run, true), text_cell(study.runs[run].directory.string())};
     row.push_back(verdict_cell(study, run, m));
     row.push_back(m ? text_cell(fmt::format("{}", fmt::join(m->massive_layers, ";"))) : missing());
     if (m) {
-      row.push_back(figure_cell(m->max().max, layer_note(m->max_layer), base_set([](const SetMeasures& b) { return b.max().max; })));
+      row.push_back(figure_cell(m->max().max, layer_note(m->max_layer),
+                                base_set([](const SetMeasures& b) { return b.max().max; })));
       row.push_back(count_cell(static_cast<std::int64_t>(m->max_layer)));
       row.push_back(figure_cell(m->median().median, layer_note(m->median_layer), kUnknown));
       row.push_back(count_cell(static_cast<std::int64_t>(m->median_layer)));
@@ -138,14 +146,16 @@ Table summary_table(const Study& study) {
       row.insert(row.end(), 5, missing());
     }
     const Quality q = quality_of(study, run);
-    row.push_back(figure_cell(q.perplexity, "", base_of(study, run, [&](std::size_t b) { return quality_of(study, b).perplexity; })));
+    row.push_back(figure_cell(q.perplexity, "",
+                              base_of(study, run, [&](std::size_t b) { return quality_of(study, b).perplexity; })));
     row.push_back(number_cell(q.held_out_loss, 4));
     Cell loss = number_cell(q.loss, 4);
     loss.note = format_change(q.loss, base_of(study, run, [&](std::size_t b) { return quality_of(study, b).loss; }));
     row.push_back(loss);
     row.push_back(number_cell(study.equal_tokens));
     row.push_back(Cell::of(study.runs[run].tokens_seen(), format_amount(study.runs[run].tokens_seen())));
-    row.push_back(figure_cell(q.speed, "", base_of(study, run, [&](std::size_t b) { return quality_of(study, b).speed; })));
+    row.push_back(
+        figure_cell(q.speed, "", base_of(study, run, [&](std::size_t b) { return quality_of(study, b).speed; })));
     table.rows.push_back(std::move(row));
   }
   return table;
@@ -153,8 +163,9 @@ Table summary_table(const Study& study) {
 
 Table scale_free_table(const Study& study) {
   Table table{"scale_free", "Scale-free measures, attention sinks and low precision", {}, {}};
-  const std::string sink = fmt::format("share of (layer, head, sequence) whose mean attention to it exceeds {}, first {} tokens",
-                                       study.thresholds.sink, study.thresholds.sink_tokens);
+  const std::string sink =
+      fmt::format("share of (layer, head, sequence) whose mean attention to it exceeds {}, first {} tokens",
+                  study.thresholds.sink, study.thresholds.sink_tokens);
   table.columns = {
       {"run", "Run", "variant, and the run's directory", false},
       {"crest", "Crest factor", "largest layer mean of max|h| / rms(h)"},
@@ -170,11 +181,13 @@ Table scale_free_table(const Study& study) {
       {"beyond_e4m3", "Beyond E4M3", "share of |h| above 448, largest layer mean, without scaling"},
       {"beyond_e5m2", "Beyond E5M2", "share of |h| above 57,344, largest layer mean"},
       {"beyond_f16", "Beyond F16", "share of |h| above 65,504, largest layer mean"},
-      {"lost_int8", "Lost in INT8", "share of |h| that rounds to 0 when max|h| is scaled to 127, largest layer mean; from the histograms"},
-      {"lost_e4m3", "Lost in E4M3", "share of |h| that rounds to 0 when max|h| is scaled to 448, largest layer mean; from the histograms"},
+      {"lost_int8", "Lost in INT8",
+       "share of |h| that rounds to 0 when max|h| is scaled to 127, largest layer mean; from the histograms"},
+      {"lost_e4m3", "Lost in E4M3",
+       "share of |h| that rounds to 0 when max|h| is scaled to 448, largest layer mean; from the histograms"},
   };
   for (std::size_t run = 0; run < study.runs.size(); ++run) {
-    Row row = {run_cell(study, run)};
+    Row row = {run_cell(study, run, false)};
     const SetMeasures* m = study.main(run);
     if (!m) {
       row.insert(row.end(), table.columns.size() - 1, missing());
@@ -190,11 +203,13 @@ Table scale_free_table(const Study& study) {
       row.push_back(count_cell(static_cast<std::int64_t>(m->*layer)));
     };
     const auto share = [&](double value, std::string note = {}) {
-      row.push_back(Cell::of(std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr), format_share(value), std::move(note)));
+      row.push_back(Cell::of(std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr),
+                             format_share(value), std::move(note)));
     };
     const auto largest_share = [&](double LayerMeasure::*figure) {
       std::size_t layer = 0;
-      for (std::size_t i = 1; i < m->layers.size(); ++i) layer = m->layers[i].*figure > m->layers[layer].*figure ? i : layer;
+      for (std::size_t i = 1; i < m->layers.size(); ++i)
+        layer = m->layers[i].*figure > m->layers[layer].*figure ? i : layer;
       share(m->layers[layer].*figure, m->layers[layer].*figure > 0.0 ? layer_note(layer) : "");
     };
     layer_figure(&SetMeasures::crest_layer, &LayerMeasure::crest);

@@ -42,18 +42,18 @@ class Writer {
 
   void text(double x, double y, const std::string& words, double size, const char* anchor, const char* fill,
             const std::string& extra = {}) {
-    out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" font-size=\"{}\" text-anchor=\"{}\" fill=\"{}\"{}>{}</text>\n", x,
-                       y, size, anchor, fill, extra, escape_markup(words));
+    out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" font-size=\"{}\" text-anchor=\"{}\" fill=\"{}\"{}>{}</text>\n",
+                       x, y, size, anchor, fill, extra, escape_markup(words));
   }
 
   void line(double x1, double y1, double x2, double y2, const std::string& stroke, const std::string& extra = {}) {
-    out += fmt::format("<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"{}\"{}/>\n", x1, y1, x2, y2,
-                       stroke, extra);
+    out += fmt::format("<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"{}\"{}/>\n", x1, y1, x2,
+                       y2, stroke, extra);
   }
 
   void rect(const Box& box, const std::string& fill, const std::string& extra = {}) {
-    out += fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill=\"{}\"{}/>\n", box.x, box.y,
-                       box.width, box.height, fill, extra);
+    out += fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill=\"{}\"{}/>\n", box.x,
+                       box.y, box.width, box.height, fill, extra);
   }
 
   std::string out;
@@ -64,10 +64,14 @@ class Writer {
 
 std::string dash(Stroke stroke) {
   switch (stroke) {
-    case Stroke::dashed: return " stroke-dasharray=\"6 3\"";
-    case Stroke::dotted: return " stroke-dasharray=\"1.5 3\" stroke-linecap=\"round\"";
-    case Stroke::dash_dotted: return " stroke-dasharray=\"7 3 1.5 3\"";
-    default: return {};
+    case Stroke::dashed:
+      return " stroke-dasharray=\"6 3\"";
+    case Stroke::dotted:
+      return " stroke-dasharray=\"1.5 3\" stroke-linecap=\"round\"";
+    case Stroke::dash_dotted:
+      return " stroke-dasharray=\"7 3 1.5 3\"";
+    default:
+      return {};
   }
 }
 
@@ -91,7 +95,7 @@ void draw_rules(Writer& w, const Panel& panel, const Scale& scale, const Box& bo
   for (const Rule& rule : panel.rules) {
     const double y = box.y + box.height * (1.0 - scale(rule.value));
     w.line(box.x, y, box.x + box.width, y, kMuted, " stroke-dasharray=\"4 4\"");
-    w.text(box.x + box.width - 4, y - 4, rule.label, 10, "end", kMuted);
+    w.text(box.x + 4, y - 4, rule.label, 10, "start", kMuted);
   }
 }
 
@@ -124,8 +128,10 @@ void draw_lines(Writer& w, const Panel& panel, const Scale& x, const Scale& y, c
       pen_down = true;
     }
     if (series.stroke != Stroke::points && !path.empty()) {
-      w.out += fmt::format("<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.9\" stroke-linejoin=\"round\""
-                           " opacity=\"{}\"{}/>\n", path, color, series.opacity, dash(series.stroke));
+      w.out += fmt::format(
+          "<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.9\" stroke-linejoin=\"round\""
+          " opacity=\"{}\"{}/>\n",
+          path, color, series.opacity, dash(series.stroke));
     }
     if (!marks.empty()) w.out += fmt::format("<g fill=\"{}\" opacity=\"{}\">{}</g>\n", color, series.opacity, marks);
   }
@@ -136,8 +142,8 @@ void draw_bars(Writer& w, const Panel& panel, const Scale& y, const Box& box) {
   const double group = box.width / static_cast<double>(std::max<std::size_t>(1, panel.x.categories.size()));
   const double bar = group * 0.8 / static_cast<double>(std::max<std::size_t>(1, panel.series.size()));
   for (std::size_t c = 0; c < panel.x.categories.size(); ++c) {
-    w.text(box.x + group * (static_cast<double>(c) + 0.5), box.y + box.height + 17, panel.x.categories[c], 10.5, "middle",
-           kMuted);
+    w.text(box.x + group * (static_cast<double>(c) + 0.5), box.y + box.height + 17, panel.x.categories[c], 10.5,
+           "middle", kMuted);
   }
   for (std::size_t s = 0; s < panel.series.size(); ++s) {
     const Series& series = panel.series[s];
@@ -161,13 +167,15 @@ void draw_cells(Writer& w, const Panel& panel, const Box& box) {
   for (std::size_t r = 0; r < rows; ++r) {
     for (std::size_t c = 0; c < columns; ++c) {
       const auto place = position_on(panel.scale, panel.cells[r * columns + c]);
-      if (place) paths[static_cast<int>(std::lround(*place * (kColorLevels - 1)))] += fmt::format("M{} {}h1v1h-1z", c, r);
+      if (place)
+        paths[static_cast<int>(std::lround(*place * (kColorLevels - 1)))] += fmt::format("M{} {}h1v1h-1z", c, r);
     }
   }
   w.rect(box, "#f3f5f7");
-  w.out += fmt::format("<g transform=\"translate({:.1f} {:.1f}) scale({:.5f} {:.5f})\" shape-rendering=\"crispEdges\">\n",
-                       box.x, box.y, box.width / static_cast<double>(std::max<std::size_t>(1, columns)),
-                       box.height / static_cast<double>(std::max<std::size_t>(1, rows)));
+  w.out +=
+      fmt::format("<g transform=\"translate({:.1f} {:.1f}) scale({:.5f} {:.5f})\" shape-rendering=\"crispEdges\">\n",
+                  box.x, box.y, box.width / static_cast<double>(std::max<std::size_t>(1, columns)),
+                  box.height / static_cast<double>(std::max<std::size_t>(1, rows)));
   for (const auto& [level, path] : paths) {
     w.out += fmt::format("<path d=\"{}\" fill=\"{}\"/>\n", path,
                          color_at(panel.scale.palette, static_cast<double>(level) / (kColorLevels - 1)));
@@ -206,7 +214,8 @@ void draw_heat_axes(Writer& w, const Panel& panel, const Box& box) {
   const double cell_width = box.width / static_cast<double>(std::max<std::size_t>(1, columns.size()));
   const double cell_height = box.height / static_cast<double>(std::max<std::size_t>(1, rows.size()));
   for (std::size_t c = 0; c < columns.size(); c += std::max<std::size_t>(1, name_stride(columns, box.width, false))) {
-    w.text(box.x + cell_width * (static_cast<double>(c) + 0.5), box.y + box.height + 15, columns[c], 10.5, "middle", kMuted);
+    w.text(box.x + cell_width * (static_cast<double>(c) + 0.5), box.y + box.height + 15, columns[c], 10.5, "middle",
+           kMuted);
   }
   for (std::size_t r = 0; r < rows.size(); r += std::max<std::size_t>(1, name_stride(rows, box.height, true))) {
     w.text(box.x - 6, box.y + cell_height * (static_cast<double>(r) + 0.5) + 3.6, rows[r], 10.5, "end", kMuted);
@@ -227,7 +236,7 @@ std::vector<LegendItem> legend_of(const View& view, const Writer& w) {
     for (const Series& series : panel.series) {
       // In a panel of one run the colour says which run: the legend speaks of the strokes.
       const std::string color = panel.color >= 0 ? kInk : w.color(series.color);
-      if (!series.name.empty() && seen.insert({series.name, color, series.stroke}).second) {
+      if (series.in_legend && !series.name.empty() && seen.insert({series.name, color, series.stroke}).second) {
         items.push_back({series.name, color, series.stroke, series.opacity});
       }
     }
@@ -261,7 +270,8 @@ Box plot_size(const View& view) {
   if (panel.kind != PanelKind::heat) return view.panels.size() == 1 ? Box{0, 0, 640, 300} : Box{0, 0, 330, 210};
   const auto columns = static_cast<double>(panel.x.categories.size());
   const auto rows = static_cast<double>(panel.y.categories.size());
-  return {0, 0, std::clamp(columns * 22.0, 260.0, view.columns > 1 ? 380.0 : 680.0), std::clamp(rows * 20.0, 110.0, 420.0)};
+  return {0, 0, std::clamp(columns * 22.0, 260.0, view.columns > 1 ? 380.0 : 680.0),
+          std::clamp(rows * 20.0, 110.0, 420.0)};
 }
 
 Margins margins_of(const View& view) {
@@ -288,8 +298,9 @@ std::string to_svg(const std::string& title, const View& view, const std::vector
   const int columns = std::max(1, view.columns);
   const int rows = (static_cast<int>(view.panels.size()) + columns - 1) / columns;
   const double edge = view.tiles ? 16 : 0;
-  const double bar_room = view.tiles ? 70 : 0;
-  const double width = std::max(420.0, 2 * edge + cell_width * std::min(columns, static_cast<int>(view.panels.size())) + bar_room);
+  const double bar_room = view.tiles ? 96 : 0;
+  const double width =
+      std::max(420.0, 2 * edge + cell_width * std::min(columns, static_cast<int>(view.panels.size())) + bar_room);
 
   w.text(16, 26, title, 15, "start", kInk, " font-weight=\"700\"");
   const auto legend = legend_of(view, w);
@@ -301,8 +312,8 @@ std::string to_svg(const std::string& title, const View& view, const std::vector
   for (std::size_t i = 0; i < view.panels.size(); ++i) {
     const Panel& panel = view.panels[i];
     const Box box{edge + cell_width * static_cast<double>(i % static_cast<std::size_t>(columns)) + margins.left,
-                  top + cell_height * static_cast<double>(i / static_cast<std::size_t>(columns)) + margins.top, plot.width,
-                  plot.height};
+                  top + cell_height * static_cast<double>(i / static_cast<std::size_t>(columns)) + margins.top,
+                  plot.width, plot.height};
     if (view.tiles) {
       draw_cells(w, panel, box);
       w.text(box.x, box.y - 4, panel.title, 9.5, "start", kMuted);
@@ -324,12 +335,13 @@ std::string to_svg(const std::string& title, const View& view, const std::vector
   }
   if (view.tiles && !view.panels.empty()) {
     draw_color_bar(w, view.panels.front().scale,
-                   {width - bar_room + 6, top + margins.top, 12, std::min(180.0, rows * cell_height - margins.top)});
+                   {width - bar_room + 34, top + margins.top, 12, std::min(180.0, rows * cell_height - margins.top)});
   }
-  return fmt::format("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0:.0f}\" "
-                     "height=\"{1:.0f}\" viewBox=\"0 0 {0:.0f} {1:.0f}\" font-family=\"Helvetica, Arial, 'DejaVu Sans', "
-                     "sans-serif\">\n<title>{2}</title>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n{3}</svg>\n",
-                     width, height, escape_markup(title), w.out);
+  return fmt::format(
+      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{0:.0f}\" "
+      "height=\"{1:.0f}\" viewBox=\"0 0 {0:.0f} {1:.0f}\" font-family=\"Helvetica, Arial, 'DejaVu Sans', "
+      "sans-serif\">\n<title>{2}</title>\n<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n{3}</svg>\n",
+      width, height, escape_markup(title), w.out);
 }
 
 }  // namespace headroom::report

@@ -1,5 +1,7 @@
 #include "analysis/report/svg_scale.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -32,7 +34,7 @@ double step_for(double span, int count) {
 
 std::string tick_label(double value) {
   if (std::abs(value) >= 1e4 && std::abs(value) < 1e15) return format_amount(value);
-  return format_number(round_significant(value, 6), 3);
+  return fmt::format("{:.4g}", value);
 }
 
 }  // namespace
@@ -101,7 +103,7 @@ std::vector<Tick> ticks(const Scale& scale, int count, bool whole) {
   }
   double step = step_for(high - low, count);
   if (whole) step = std::max(1.0, std::round(step));
-  for (double index = std::ceil(low / step - 1e-9); index * step <= high + step * 1e-9; ++index) {
+  for (double index = std::ceil(low / step - 1e-9) + 0.0; index * step <= high + step * 1e-9; ++index) {
     out.push_back({index * step, tick_label(index * step)});
   }
   return out;

@@ -20,12 +20,15 @@ std::string csv_field(const nlohmann::json& value) {
   return quoted + '"';
 }
 
-std::string csv_line(const std::vector<std::string>& fields) { return fmt::format("{}\r\n", fmt::join(fields, ",")); }
+std::string csv_line(const std::vector<std::string>& fields) {
+  return fmt::format("{}\r\n", fmt::join(fields, ","));
+}
 
 std::string cell_html(const Cell& cell, const std::vector<std::string>& run_colors) {
   std::string out;
   if (cell.color >= 0) {
-    out += fmt::format("<i class=\"dot\" style=\"background:{}\"></i>", run_colors.at(static_cast<std::size_t>(cell.color)));
+    out += fmt::format("<i class=\"dot\" style=\"background:{}\"></i>",
+                       run_colors.at(static_cast<std::size_t>(cell.color)));
   }
   out += cell.badge.empty() ? escape_markup(cell.text)
                             : fmt::format("<b class=\"badge {}\">{}</b>", cell.badge, escape_markup(cell.text));
@@ -39,9 +42,13 @@ Cell number_cell(double value, int digits) {
   return Cell::of(std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr), format_number(value, digits));
 }
 
-Cell count_cell(std::int64_t value) { return Cell::of(value, format_count(value)); }
+Cell count_cell(std::int64_t value) {
+  return Cell::of(value, format_count(value));
+}
 
-Cell text_cell(const std::string& text) { return Cell::of(text, text); }
+Cell text_cell(const std::string& text) {
+  return Cell::of(text, text);
+}
 
 std::string to_csv(const Table& table) {
   std::vector<std::string> fields;

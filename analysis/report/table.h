@@ -13,7 +13,7 @@ struct Column {
   std::string key{};    // name in CSV and JSON
   std::string title{};  // heading in HTML
   std::string help{};   // what it means, with its unit
-  bool number = true; // right-aligned
+  bool number = true;   // right-aligned
 };
 
 struct Cell {
@@ -21,7 +21,7 @@ struct Cell {
   std::string text{};      // HTML: what is shown
   std::string note{};      // HTML: a second, smaller line
   std::string badge{};     // HTML: "good", "bad" or "plain" draws the text as a badge
-  int color = -1;        // HTML: index of a run whose colour is shown before the text
+  int color = -1;          // HTML: index of a run whose colour is shown before the text
 
   static Cell of(nlohmann::json value, std::string text, std::string note = {}) {
     return {std::move(value), std::move(text), std::move(note), {}, -1};
@@ -29,7 +29,7 @@ struct Cell {
 };
 
 struct Table {
-  std::string name{};   // file stem under tables/
+  std::string name{};  // file stem under tables/
   std::string title{};
   std::vector<Column> columns{};
   std::vector<std::vector<Cell>> rows{};

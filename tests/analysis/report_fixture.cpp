@@ -142,7 +142,7 @@ class Maker {
 
 std::string config_of(const FixtureRun& run) {
   return fmt::format(
-      "name = \"{}\"\nvariant = \"{}\"\n[model]\nvocab_size = {}\nhidden_size = {}\nn_layers = {}\nn_heads = "
+      "name = \"{}\"\nvariant = '{}'\n[model]\nvocab_size = {}\nhidden_size = {}\nn_layers = {}\nn_heads = "
       "{}\nhead_dim = 0\n"
       "seq_len = 64\nnorm = \"{}\"\n[model.attention]\nkv_bias = \"{}\"\n[optim.tvr]\nenabled = {}\ntarget = 0.01\n"
       "[train]\nsteps = {}\ndtype = \"f32\"\n",

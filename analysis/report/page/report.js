@@ -122,7 +122,7 @@
   function rules(g, panel, y, width) {
     (panel.rules || []).forEach((rule) => {
       g.append("line").attr("class", "rule").attr({ x1: 0, x2: width, y1: y(rule.value), y2: y(rule.value) });
-      g.append("text").attr("class", "rule-name").attr({ x: width - 3, y: y(rule.value) - 4, "text-anchor": "end" }).text(rule.label);
+      g.append("text").attr("class", "rule-name").attr({ x: 4, y: y(rule.value) - 4 }).text(rule.label);
     });
   }
 
@@ -286,7 +286,7 @@
     const box = make("div", "maps", node);
     const tiles = make("div", "tiles", box);
     const large = make("div", "panel", box);
-    tiles.style.gridTemplateColumns = `auto repeat(${view.columns}, minmax(0, 1fr))`;
+    tiles.style.gridTemplateColumns = `auto repeat(${view.columns}, minmax(0, 66px))`;
     make("span", "", tiles);
     for (let c = 0; c < view.columns; ++c) make("span", "column", tiles).textContent = c === 0 ? "head 0" : c;
     let chosen = null;
@@ -333,7 +333,7 @@
     panels.forEach((panel) => shownSeries(panel).forEach((s) => {
       const color = panel.color >= 0 ? ink : runColor(s.color);
       const key = [s.name, color, s.stroke].join("|");
-      if (!seen.has(key)) { seen.add(key); items.push({ name: s.name, color: color, s: s, bars: panel.kind === "bars" }); }
+      if (!s.unlisted && !seen.has(key)) { seen.add(key); items.push({ name: s.name, color: color, s: s, bars: panel.kind === "bars" }); }
     }));
     if (items.length < 2) return;
     const legend = make("div", "legend", node);
@@ -396,12 +396,7 @@
       drawView(body, view, state);
     }
     drawn.push(redraw);
-    // Figures are drawn when they come near the window.
-    if (!("IntersectionObserver" in window)) return redraw();
-    const observer = new IntersectionObserver((entries) => {
-      if (entries.some((e) => e.isIntersecting)) { observer.disconnect(); redraw(); }
-    }, { rootMargin: "600px" });
-    observer.observe(node);
+    setTimeout(redraw, 0);  // figure by figure, so that the page can be read meanwhile
   }
 
   // ---- switches for runs ----
