@@ -11,7 +11,7 @@ namespace headroom {
 namespace {
 
 // Segments: small enough that several a peer stay in the caches, large enough that a segment's fixed cost is nothing.
-constexpr std::int64_t kLargestSegment = std::int64_t{512} << 10;  // bytes
+constexpr std::int64_t kLargestSegment = std::int64_t{1} << 20;  // bytes
 constexpr std::int64_t kSmallestSegment = std::int64_t{64} << 10;
 constexpr std::int64_t kScratchAim = std::int64_t{16} << 20;  // bytes of scratch a reduction should get by with
 

@@ -11,29 +11,29 @@ namespace {
 struct Flight {
   Flight(Communicator& world, std::int64_t shard)
       : n(shard),
-        whole(numbers<float>(world.rank(), 0, shard * world.size())),
-        sum(static_cast<std::size_t>(shard), -1.0f),
-        own(numbers<double>(world.rank(), 0, shard)),
-        all(static_cast<std::size_t>(shard * world.size()), -1.0) {
+        whole(numbers<double>(world.rank(), 0, shard * world.size())),
+        sum(static_cast<std::size_t>(shard), -1.0),
+        own(numbers<float>(world.rank(), 0, shard)),
+        all(static_cast<std::size_t>(shard * world.size()), -1.0f) {
     reduce = world.reduce_scatter_async(tensor_of(whole), tensor_of(sum));
     gather = world.all_gather_async(tensor_of(own), tensor_of(all));
   }
 
   void expect_done(const Communicator& world) const {
-    EXPECT_TRUE(same_bits(sum, reduced_numbers<float>(world.size(), world.rank() * n, n, Reduction::sum)));
-    std::vector<double> expected;
+    EXPECT_TRUE(same_bits(sum, reduced_numbers<double>(world.size(), world.rank() * n, n, Reduction::sum)));
+    std::vector<float> expected;
     for (int rank = 0; rank < world.size(); ++rank) {
-      const auto part = numbers<double>(rank, 0, n);
+      const auto part = numbers<float>(rank, 0, n);
       expected.insert(expected.end(), part.begin(), part.end());
     }
     EXPECT_TRUE(same_bits(all, expected)) << "shards of " << n;
   }
 
   std::int64_t n;
-  std::vector<float> whole;
-  std::vector<float> sum;
-  std::vector<double> own;
-  std::vector<double> all;
+  std::vector<double> whole;
+  std::vector<double> sum;
+  std::vector<float> own;
+  std::vector<float> all;
   std::unique_ptr<Pending> reduce;
   std::unique_ptr<Pending> gather;
 };

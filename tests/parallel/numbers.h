@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -20,7 +21,7 @@ T number(int rank, std::int64_t i) {
   bits = (bits ^ (bits >> 31)) * 0xbf58476d1ce4e5b9u;
   bits ^= bits >> 29;
   const double unit = static_cast<double>(bits >> 11) / 9007199254740992.0 - 0.5;
-  return static_cast<T>(std::ldexp(unit, static_cast<int>(bits % 11)));
+  return static_cast<T>(unit * static_cast<double>(1 << (bits % 11)));
 }
 
 // Elements [begin, begin + count) of what `rank` contributes.
