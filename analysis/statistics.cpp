@@ -1,6 +1,8 @@
 #include "analysis/statistics.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -9,10 +11,11 @@ namespace headroom {
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 // The larger of two magnitudes, NaN if either is.
 double larger(double a, double b) {
-  return std::isnan(a) || a >= b ? a : b;
+  return b < a || std::isnan(a) ? a : b;
 }
 
 // The middle of magnitudes without NaN; reorders them.
@@ -26,41 +29,46 @@ double middle(std::span<T> magnitudes) {
   return 0.5 * (static_cast<double>(lower) + upper);
 }
 
-// The bin of a magnitude that is no NaN: the exponent gives the octave, the fraction the bin within it.
+// The bin of a magnitude that is no NaN: the exponent's bits give the octave, the fraction's the bin within it.
+// Zeros and subnormal numbers have the lowest exponent, infinities the highest.
 int histogram_bin(double magnitude) {
+  constexpr int kFractionBits = std::numeric_limits<double>::digits - 1;
+  constexpr int kExponentBias = std::numeric_limits<double>::max_exponent - 1;
   static const auto thresholds = [] {
-    std::array<double, kHistogramBinsPerOctave - 1> upper{};
-    for (int i = 0; i < kHistogramBinsPerOctave - 1; ++i) {
-      upper[static_cast<std::size_t>(i)] = 0.5 * std::exp2((i + 1.0) / kHistogramBinsPerOctave);
+    std::array<std::uint64_t, kHistogramBinsPerOctave - 1> bits{};
+    for (std::size_t i = 0; i < bits.size(); ++i) {
+      const double edge = std::exp2((static_cast<double>(i) + 1.0) / kHistogramBinsPerOctave);  // in (1, 2)
+      bits[i] = std::bit_cast<std::uint64_t>(edge) << (64 - kFractionBits);
     }
-    return upper;
+    return bits;
   }();
-  constexpr int kLast = kHistogramBins - 1;
-  if (std::isinf(magnitude)) return kLast;
-  if (magnitude == 0.0) return 0;
-  int exponent = 0;
-  const double fraction = std::frexp(magnitude, &exponent);  // magnitude = fraction * 2^exponent, fraction in [0.5, 1)
-  int bin = (exponent - 1 - MagnitudeSummary::kLowestExponent) * kHistogramBinsPerOctave;
-  for (const double threshold : thresholds) bin += fraction >= threshold ? 1 : 0;
-  return std::clamp(bin, 0, kLast);
+  const auto bits = std::bit_cast<std::uint64_t>(magnitude);
+  const int octave = static_cast<int>(bits >> kFractionBits) - kExponentBias - MagnitudeSummary::kLowestExponent;
+  int bin = octave * kHistogramBinsPerOctave;
+  for (const std::uint64_t threshold : thresholds) bin += bits << (64 - kFractionBits) >= threshold ? 1 : 0;
+  return std::clamp(bin, 0, kHistogramBins - 1);
 }
 
 // The K largest magnitudes seen so far, the smallest of them on top of the heap.
 class TopList {
  public:
-  explicit TopList(std::int64_t capacity) : capacity_(static_cast<std::size_t>(capacity)) {}
+  explicit TopList(std::int64_t capacity)
+      : capacity_(static_cast<std::size_t>(capacity)), floor_(capacity == 0 ? kInfinity : -1.0) {}
 
   // Values come in row-major order, so of equals the earlier one is already in.
   void offer(double value, std::int64_t token, std::int64_t channel) {
-    const double magnitude = rank_of(value);
-    if (heap_.size() == capacity_ && (capacity_ == 0 || magnitude <= rank_of(heap_.front().value))) return;
+    if (rank_of(value) <= floor_) return;
     if (heap_.size() == capacity_) {
       std::pop_heap(heap_.begin(), heap_.end(), before);
       heap_.pop_back();
     }
     heap_.push_back({value, static_cast<std::int32_t>(token), static_cast<std::int32_t>(channel)});
     std::push_heap(heap_.begin(), heap_.end(), before);
+    if (heap_.size() == capacity_) floor_ = rank_of(heap_.front().value);
   }
+
+  // Whether no magnitude up to this one (no NaN) can get in.
+  bool closed_to(double magnitude) const { return rank_of(magnitude) <= floor_; }
 
   std::vector<TopValue> sorted() {
     std::sort(heap_.begin(), heap_.end(), before);
@@ -70,7 +78,7 @@ class TopList {
  private:
   // A NaN ranks above an infinity, an infinity like the largest finite number.
   static double rank_of(double value) {
-    if (std::isnan(value)) return std::numeric_limits<double>::infinity();
+    if (std::isnan(value)) return kInfinity;
     return std::min(std::abs(value), std::numeric_limits<double>::max());
   }
   static bool before(const TopValue& a, const TopValue& b) {
@@ -81,8 +89,21 @@ class TopList {
   }
 
   std::size_t capacity_;
+  double floor_;  // the rank to get above: that of the last, once the list is full
   std::vector<TopValue> heap_;
 };
+
+// Adds a row's elements beyond each format's range to `beyond`, its infinities and NaNs to `nonfinite`.
+template <class T>
+void count_beyond(std::span<const T> row, std::array<std::int64_t, 3>& beyond, std::int64_t& nonfinite) {
+  constexpr std::array limits = {kMaxE4m3, kMaxE5m2, kMaxF16};
+  for (const T value : row) {
+    for (std::size_t format = 0; format < limits.size(); ++format) {
+      beyond[format] += std::abs(static_cast<double>(value)) <= limits[format] ? 0 : 1;
+    }
+    nonfinite += std::isfinite(value) ? 0 : 1;
+  }
+}
 
 // sum s^4 / d over (sum s^2 / d)^2 of the channels' mean squares s^2.
 double channel_kurtosis(std::span<const double> channel_squares, std::int64_t tokens) {
@@ -152,20 +173,21 @@ HiddenStatistics hidden_statistics(std::span<const T> h, std::int64_t tokens, st
     for (std::size_t c = 0; c < width; ++c) {
       const auto value = static_cast<double>(row[c]);
       const double magnitude = std::abs(value);
-      const bool nan = std::isnan(value);
       row_max = larger(magnitude, row_max);
       row_squares += value * value;
       sum += value;
       channel_squares[c] += value * value;
       out.channel_max[c] = larger(magnitude, out.channel_max[c]);
-      if (!std::isfinite(value)) ++out.nonfinite;
-      if (!nan) ++out.histogram[static_cast<std::size_t>(histogram_bin(magnitude))];
-      if (magnitude > kMaxE4m3 || nan) {
-        ++beyond[0];
-        if (magnitude > kMaxE5m2 || nan) ++beyond[1];
-        if (magnitude > kMaxF16 || nan) ++beyond[2];
-      }
-      top.offer(value, token, static_cast<std::int64_t>(c));
+    }
+    for (const T value : row) {
+      if (!std::isnan(value))
+        ++out.histogram[static_cast<std::size_t>(histogram_bin(std::abs(static_cast<double>(value))))];
+    }
+    // Rows without large elements, nearly all, need no closer look.
+    if (!(row_max <= kMaxE4m3)) count_beyond(row, beyond, out.nonfinite);
+    if (std::isnan(row_max) || !top.closed_to(row_max)) {
+      for (std::size_t c = 0; c < width; ++c)
+        top.offer(static_cast<double>(row[c]), token, static_cast<std::int64_t>(c));
     }
     const double row_median = median_magnitude(row);
     const double mmr = row_max / row_median;
