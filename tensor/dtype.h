@@ -9,8 +9,12 @@ namespace headroom {
 
 enum class DType : std::uint8_t { f32, f64 };
 
-constexpr std::size_t size_of(DType dtype) { return dtype == DType::f64 ? 8 : 4; }
-constexpr std::string_view name_of(DType dtype) { return dtype == DType::f64 ? "f64" : "f32"; }
+constexpr std::size_t size_of(DType dtype) {
+  return dtype == DType::f64 ? 8 : 4;
+}
+constexpr std::string_view name_of(DType dtype) {
+  return dtype == DType::f64 ? "f64" : "f32";
+}
 
 template <class T>
 constexpr DType dtype_of();
