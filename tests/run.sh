@@ -111,9 +111,12 @@ run_sanitized() {
   export LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0
   export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
   export OMP_NUM_THREADS=2
+  mpi_environment
   for program in build-sanitize/*_tests; do
     stage
-    run_logged "$program.log" unknown_share "$program" --gtest_brief=1
+    local ranks=()
+    case $program in *_mpi_tests | */parallel_tests) ranks=(mpirun -n 2 --bind-to none) ;; esac
+    run_logged "$program.log" unknown_share "${ranks[@]}" "$program" --gtest_brief=1
     stage_end "$(grep -aoE '[0-9]+ tests? from [0-9]+ test suites? ran' "$program.log" | tail -n 1)"
   done
 }
