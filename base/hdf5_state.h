@@ -44,7 +44,7 @@ std::string error_text(int error_number);
 
 hid_t memory_type(H5Type type);
 Handle text_type();
-H5Type classify(hid_t type);
+H5Type classify(hid_t id);
 
 Handle space_of(const H5Dims& dims);
 H5Dims dims_of(hid_t space);
