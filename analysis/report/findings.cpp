@@ -54,6 +54,17 @@ std::string peak_finding(const SnapshotFile& snapshot, const SetMeasures& m) {
   return text + ".";
 }
 
+// Large because everything is: the opposite of a massive activation.
+std::string flat_finding(const SetMeasures& m) {
+  constexpr double kFlat = 4.0;  // max/median of values of one size; normally distributed ones reach 5 and more
+  const LayerMeasure& l = m.max();
+  if (!(l.ratio() < kFlat)) return {};
+  return fmt::format(
+      "In layer {} the largest |h| is only {} times the median of {}: its values are all of one size, none of them "
+      "stands out.",
+      m.max_layer, format_number(l.ratio()), format_number(l.median));
+}
+
 // Where the other sequences have their largest value in the peak's layer: position and channel.
 std::string recurrence_finding(const SnapshotFile& snapshot, const SetMeasures& m) {
   const SiteStatistics& site = snapshot.sites.at(Site::block_output);
@@ -86,8 +97,13 @@ std::string recurrence_finding(const SnapshotFile& snapshot, const SetMeasures& 
   }
   const auto [position, at_position] = most(positions);
   const auto [piece, with_piece] = most(pieces);
-  text += fmt::format(". It is at position {} {}, ", position, of_sequences(at_position, all));
-  if (with_piece * 2 > all || all == 1) {
+  if (at_position * 2 > all) {
+    text += fmt::format(". It is at position {} {}, ", position, of_sequences(at_position, all));
+  } else {
+    text += fmt::format(". Its position varies, from {} to {}; it is ", positions.begin()->first,
+                        positions.rbegin()->first);
+  }
+  if (with_piece * 2 > all) {
     text += fmt::format("on the token “{}” {}.", shown_piece(piece), of_sequences(with_piece, all));
   } else {
     text += fmt::format("on {} different tokens.", pieces.size());
@@ -336,6 +352,7 @@ std::vector<Finding> findings(const Study& study) {
       add(run, verdict_finding(study, *m, set_without_bos(study.sets[run])));
       if (m->peak.layer >= 0) {
         add(run, peak_finding(snapshot, *m));
+        add(run, flat_finding(*m));
         add(run, recurrence_finding(snapshot, *m));
         add(run, writer_finding(snapshot, m->peak));
       }

@@ -64,6 +64,9 @@ std::string coverage(const Study& study) {
   out += fact("training tokens", over_runs(study, [](const Run& r) {
                 return r.tokens_seen() > 0 ? format_amount(r.tokens_seen()) : std::string{};
               }));
+  out += fact("parameters", over_runs(study, [](const Run& r) {
+                return r.facts.parameters > 0 ? format_amount(r.facts.parameters) : std::string{};
+              }));
   out += fact("layers", over_runs(study, [](const Run& r) { return count_or_empty(r.facts.n_layers); }));
   out += fact("hidden size", over_runs(study, [](const Run& r) { return count_or_empty(r.facts.hidden_size); }));
   out += fact("heads", over_runs(study, [](const Run& r) { return count_or_empty(r.facts.n_heads); }));

@@ -70,12 +70,10 @@ void take_metrics_facts(const nlohmann::json& line, Run& run) {
   text("variant", run.variant);
   text("layout", run.facts.layout);
   text("commit", run.facts.commit);
-  text("corpus_fingerprint", run.facts.corpus);
-  text("config_fingerprint", run.facts.fingerprint);
-  for (const char* key : {"parameters", "model_parameters"}) {
-    const auto found = line.find(key);
-    if (found != line.end() && found->is_number()) run.facts.parameters = found->get<double>();
-  }
+  text("corpus", run.facts.corpus);
+  text("config", run.facts.fingerprint);
+  const auto parameters = line.find("parameters");
+  if (parameters != line.end() && parameters->is_number()) run.facts.parameters = parameters->get<double>();
 }
 
 void read_snapshots(const fs::path& folder, Run& run) {

@@ -67,7 +67,7 @@
   function yScale(panels, height) {
     const log = panels[0].y.log;
     const bars = panels[0].kind === "bars";
-    let [low, high] = extent(panels, (p) => [].concat(...shownSeries(p).map((s) => s.y), (p.rules || []).map((r) => r.value)), log);
+    let [low, high] = extent(panels, (p) => [].concat(...shownSeries(p).map((s) => s.y), (p.rules || []).map((r) => (log ? r.value * 1.5 : r.value))), log);  // room for its label
     if (log) {
       if (bars) low /= 2;
       low = Math.pow(10, Math.floor(Math.log10(low) * 2 + 1e-9) / 2);
