@@ -47,9 +47,9 @@ struct AdamWStep {
   double grad_scale;
 };
 
-// What the monitor keeps of one hidden state. Bin b holds magnitudes in
-// [2^(kLowestExponent + b/kBinsPerOctave), next), read off the float's exponent and top mantissa bits; zeros and
-// smaller fall into bin 0, larger into the last.
+// What the monitor keeps of one hidden state. Each octave [2^e, 2^(e+1)) from kLowestExponent on has kBinsPerOctave
+// bins of equal width, read off the float's exponent and top mantissa bits; zeros and smaller fall into bin 0, larger
+// into the last.
 struct MagnitudeSummary {
   static constexpr int kLowestExponent = -24;
   static constexpr int kOctaves = 48;
