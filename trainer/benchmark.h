@@ -27,9 +27,9 @@ struct BenchmarkResult {
   int threads = 1;
 };
 
-// Trains config.train.steps steps on random tokens, after two that do not count. No corpus, no run directory.
+// Trains loaded.train.steps steps on random tokens, after two that do not count. No corpus, no run directory.
 // Collective. Throws as train does.
-BenchmarkResult run_benchmark(const RunConfig& config, ParallelRuntime& runtime);
+BenchmarkResult run_benchmark(const RunConfig& loaded, ParallelRuntime& runtime);
 
 // The keys that bench/ reads: tokens_per_second, step_seconds, gemm_seconds, speed_of_light, peak_memory_bytes,
 // flops_per_second, comm_bytes, comm_bytes_formula, monitor_share, snapshot_seconds, parameters, layout, threads,

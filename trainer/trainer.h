@@ -16,8 +16,8 @@ struct TrainOptions {
   bool resume = false;  // go on from the run directory's newest checkpoint
 };
 
-// Trains as `config` (as loaded, not yet resolved) says, on all ranks of the runtime. Collective. Throws Error with
+// Trains as `loaded` (as read, not yet resolved) says, on all ranks of the runtime. Collective. Throws Error with
 // the exit codes of docs/exit-codes.md. Returns the run's directory.
-std::filesystem::path train(const RunConfig& config, const TrainOptions& options, ParallelRuntime& runtime);
+std::filesystem::path train(const RunConfig& loaded, const TrainOptions& options, ParallelRuntime& runtime);
 
 }  // namespace headroom

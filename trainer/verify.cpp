@@ -104,9 +104,11 @@ void compare_snapshots(const fs::path& reference, const fs::path& run, LayoutCom
   const SnapshotFile& expected = expected_file.contents();
   const SnapshotFile& actual = actual_file.contents();
   result.same_data = result.same_data && expected.probe.ids == actual.probe.ids;
-  for (const auto& [site, want] : expected.sites) {
+  for (const auto& entry : expected.sites) {
+    const Site site = entry.first;
+    const SiteStatistics& want = entry.second;
     const SiteStatistics& have = actual.sites.at(site);
-    const auto compare = [&, site = site](const char* name, std::vector<float> SiteStatistics::*member) {
+    const auto compare = [&](const char* name, std::vector<float> SiteStatistics::*member) {
       compare_statistic(fmt::format("{}/{}", name_of(site), name), want.*member, have.*member, result);
     };
     compare("max_abs", &SiteStatistics::max_abs);

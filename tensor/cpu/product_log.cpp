@@ -99,8 +99,8 @@ double replay_seconds(const std::vector<Product>& products, int repeats) {
     const auto begin = std::chrono::steady_clock::now();
     for (const Product& product : outside) replay(product, shared);
 #pragma omp parallel for schedule(dynamic, 8)
-    for (std::size_t index = 0; index < inside.size(); ++index) {
-      replay(inside[index], own[static_cast<std::size_t>(omp_get_thread_num())]);
+    for (const Product& product : inside) {
+      replay(product, own[static_cast<std::size_t>(omp_get_thread_num())]);
     }
     const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
     best = repeat == 0 ? elapsed.count() : std::min(best, elapsed.count());

@@ -44,7 +44,7 @@ TEST(TensorParallel, LossAndGradientsAreThoseOfOneRank) {
   const int ranks = world->size();
   const Mesh mesh(std::move(world), {1, ranks});
   const Mesh alone = Mesh::single();
-  for (tiny::Variant variant : tiny::all_variants()) {
+  for (const tiny::Variant& variant : tiny::all_variants()) {
     ModelConfig config = variant.config;
     // Two key-value heads cannot be split over four ranks; that they are refused is another test.
     if (config.n_kv_heads % ranks != 0) config.n_kv_heads = 4;

@@ -46,7 +46,9 @@ class SharedDirectory {
  public:
   explicit SharedDirectory(Communicator& world) : world_(&world) {
     std::string name = (fs::temp_directory_path() / "headroom-checkpoint-XXXXXX").string();
-    if (world.rank() == 0) EXPECT_NE(mkdtemp(name.data()), nullptr);
+    if (world.rank() == 0) {
+      EXPECT_NE(mkdtemp(name.data()), nullptr);
+    }
     const auto bytes = world.broadcast_bytes(std::as_bytes(std::span<const char>(name.data(), name.size())), 0);
     path_ = std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }

@@ -107,7 +107,9 @@ TEST_P(EveryLayout, StepsAreThoseOfOneRank) {
       if (!outcomes[step].tvr) continue;
       EXPECT_EQ(outcomes[step].tvr->matrices, 2 * (variant.config.gated() ? 7 : 6));
       EXPECT_EQ(outcomes[step].tvr->rescaled, expected[step].tvr->rescaled);
-      if (step == 1) EXPECT_GT(outcomes[step].tvr->rescaled, 0);  // later the deviations are near the target
+      if (step == 1) {  // later the deviations are near the target
+        EXPECT_GT(outcomes[step].tvr->rescaled, 0);
+      }
       EXPECT_NEAR(outcomes[step].tvr->mean_std, expected[step].tvr->mean_std, 1e-10);
     }
     for (std::size_t index = 0; index < one.model().parameters().all().size(); ++index) {
