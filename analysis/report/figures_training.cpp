@@ -21,7 +21,7 @@ bool has_steps(const Run& run) {
 std::vector<std::pair<std::size_t, std::size_t>> ranges(std::size_t steps, std::size_t count) {
   std::vector<std::pair<std::size_t, std::size_t>> out;
   const std::size_t parts = std::min(steps, count);
-  for (std::size_t i = 0; i < parts; ++i) out.push_back({steps * i / parts, steps * (i + 1) / parts});
+  for (std::size_t i = 0; i < parts; ++i) out.emplace_back(steps * i / parts, steps * (i + 1) / parts);
   return out;
 }
 
