@@ -209,7 +209,7 @@ std::string evidence_finding(const Run& run) {
       last = event.rescaled;
     }
     if (run.metrics->tvr.empty()) {
-      parts.push_back("TVR is on but has not run yet");
+      parts.emplace_back("TVR is on but has not run yet");
     } else {
       parts.push_back(
           fmt::format("TVR ran {} and rescaled {} in all, {} at its last run",
