@@ -130,19 +130,19 @@ Run read_run(const fs::path& directory) {
   } else if (!run.history.empty() && !run.snapshot()->provenance.config.empty()) {
     const fs::path& source = run.history.back().file;
     read_config(parse_toml(run.snapshot()->provenance.config, source.string() + " (provenance/config)"), run);
-    run.remarks.push_back("config.toml is missing; the configuration is the one kept in the last snapshot");
+    run.remarks.emplace_back("config.toml is missing; the configuration is the one kept in the last snapshot");
   } else {
-    run.remarks.push_back("config.toml is missing: the model's settings are unknown");
+    run.remarks.emplace_back("config.toml is missing: the model's settings are unknown");
   }
   if (fs::exists(metrics) && fs::file_size(metrics) > 0) {
     run.metrics = read_metrics(metrics);
     run.files.push_back(metrics);
     if (!run.metrics->remark.empty()) run.remarks.push_back(run.metrics->remark);
   } else {
-    run.remarks.push_back("metrics.jsonl is missing or empty: no loss curve, no evolution by step, no speed");
+    run.remarks.emplace_back("metrics.jsonl is missing or empty: no loss curve, no evolution by step, no speed");
   }
   if (run.history.empty()) {
-    run.remarks.push_back("there is no snapshot: only what metrics.jsonl holds can be shown");
+    run.remarks.emplace_back("there is no snapshot: only what metrics.jsonl holds can be shown");
   } else {
     take_snapshot_facts(*run.snapshot(), run);
   }
