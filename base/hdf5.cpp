@@ -8,6 +8,7 @@
 #include <limits>
 #include <system_error>
 
+#include "base/file.h"
 #include "base/hdf5_state.h"
 
 namespace headroom {
@@ -103,6 +104,7 @@ void H5File::commit() {
     std::filesystem::remove(state.working, ignored);
     state.fail("finish the file", "");
   }
+  sync_directory(state.path.parent_path());
   state.writing = false;
 }
 

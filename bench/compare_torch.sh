@@ -1,6 +1,7 @@
 #!/bin/bash
 # Headroom's training step against eager PyTorch's, the same model on the same cores in one paired run: as Debian's
-# python3-torch comes, and tuned (OpenBLAS with OpenMP, an allocator that keeps and huge-pages its memory).
+# python3-torch comes (with libblas3, the BLAS that it depends on), and tuned (OpenBLAS with OpenMP, an allocator that
+# keeps and huge-pages its memory).
 # Prints a table of medians and ratios; the last line is the same as JSON.
 #
 #   bench/compare_torch.sh [--rounds N] [--steps N] [--threads N] [--config FILE]
@@ -41,14 +42,21 @@ launch/dependencies.sh bench
 need_program
 # Debian's own Python has Debian's PyTorch; another python3 first in PATH would not.
 python=/usr/bin/python3
-blas=$(find /usr/lib -path '*/openblas-openmp/libblas.so.3' | head -n 1)
-[ -n "$blas" ] || { echo "compare_torch: openblas-openmp is missing; run launch/dependencies.sh build" >&2; exit 2; }
+# Which BLAS the system has chosen depends on what else is installed (ours brings OpenBLAS); each turn names its own.
+blas_of() { find /usr/lib -path "*/$1" | head -n 1; }
+openblas=$(blas_of openblas-openmp/libblas.so.3)
+reference_blas=$(blas_of blas/libblas.so.3)
+reference_lapack=$(blas_of lapack/liblapack.so.3)
+for file in "$openblas" "$reference_blas" "$reference_lapack"; do
+  [ -n "$file" ] || { echo "compare_torch: a BLAS is missing; run launch/dependencies.sh build bench" >&2; exit 2; }
+done
 
 headroom() {
   last_json build/headroom bench "$config" --set "train.steps=$steps" --set "parallel.threads=$threads"
 }
 torch() { last_json "$@" "$python" bench/torch_peer.py --config "$config" --steps "$steps" --threads "$threads"; }
-tuned=(env "LD_PRELOAD=$blas" MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
+shipped=(env "LD_LIBRARY_PATH=$(dirname "$reference_blas"):$(dirname "$reference_lapack")")
+tuned=(env "LD_PRELOAD=$openblas" MALLOC_MMAP_THRESHOLD_=8589934592 MALLOC_TRIM_THRESHOLD_=17179869184
   GLIBC_TUNABLES=glibc.malloc.hugetlb=1)
 
 results=$(mktemp -d)
@@ -57,24 +65,25 @@ for ((round = 1; round <= rounds; round++)); do
   # Taking turns: what else the machine does meanwhile hits all alike.
   echo "round $round of $rounds: headroom, torch, torch tuned" >&2
   headroom >>"$results/headroom"
-  torch env >>"$results/torch"
+  torch "${shipped[@]}" >>"$results/torch"
   torch "${tuned[@]}" >>"$results/tuned"
 done
 
-"$python" - "$results" "$(readlink -f /etc/alternatives/libblas.so.3-*-linux-gnu)" <<'END'
+"$python" - "$results" <<'END'
 import json
 import pathlib
 import statistics
 import sys
 
-folder, blas = pathlib.Path(sys.argv[1]), sys.argv[2]
+folder = pathlib.Path(sys.argv[1])
 runs = {name: [json.loads(line) for line in (folder / name).read_text().splitlines()] for name in ("headroom", "torch", "tuned")}
 speed, memory = ({name: statistics.median(run[key] for run in lines) for name, lines in runs.items()}
                  for key in ("tokens_per_second", "peak_memory_bytes"))
 version = runs["torch"][0]["torch"]
-print(f"{'':28} {'tokens/s':>10} {'peak memory':>14}")
+print(f"{'':28} {'tokens/s':>10} {'peak memory':>14}  BLAS")
 for name, label in (("headroom", "Headroom"), ("torch", f"torch {version}"), ("tuned", f"torch {version}, tuned")):
-    print(f"{label:28} {speed[name]:10.0f} {memory[name] / 2**20:10.0f} MiB")
+    blas = runs[name][0].get("blas", "")
+    print(f"{label:28} {speed[name]:10.0f} {memory[name] / 2**20:10.0f} MiB  {blas}")
 goals = {
     "speed_to_torch": (speed["headroom"] / speed["torch"], "at least", 2.0),
     "speed_to_tuned_torch": (speed["headroom"] / speed["tuned"], "at least", 1.3),
@@ -85,5 +94,5 @@ print(f"\n{'ratio':28} {'value':>10}   goal")
 for name, (value, relation, goal) in goals.items():
     met = value >= goal if relation == "at least" else value <= goal
     print(f"{name:28} {value:10.3f}   {relation} {goal}: {'met' if met else 'missed'}")
-print(json.dumps({**{name: value for name, (value, _, _) in goals.items()}, "system_blas": blas, "runs": runs}))
+print(json.dumps({**{name: value for name, (value, _, _) in goals.items()}, "runs": runs}))
 END

@@ -5,7 +5,8 @@
 
 Same model (RMSNorm, SwiGLU, rotary positions, causal attention, untied head), same AdamW with clipping, written the way
 one writes it by hand; `scaled_dot_product_attention` where this PyTorch has it. The last line is JSON:
-tokens_per_second, step_seconds (medians), peak_memory_bytes, parameters, threads, torch.
+tokens_per_second, step_seconds (medians), peak_memory_bytes, parameters, threads, torch, blas (the library that was
+loaded for it).
 """
 
 import argparse
@@ -87,6 +88,15 @@ class Model(nn.Module):
         return F.cross_entropy(self.head(self.final_norm(x)).flatten(0, 1), targets.flatten())
 
 
+def loaded_blas():
+    """The file behind libblas.so.3 in this process; None where torch brings its own."""
+    for line in pathlib.Path("/proc/self/maps").read_text().splitlines():
+        path = pathlib.Path(line.split()[-1])
+        if path.name.startswith("libblas."):
+            return str(path)
+    return None
+
+
 def main():
     root = pathlib.Path(__file__).resolve().parent.parent
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -128,6 +138,7 @@ def main():
                 "parameters": sum(parameter.numel() for parameter in model.parameters()),
                 "threads": arguments.threads,
                 "torch": torch.__version__,
+                "blas": loaded_blas(),
             }
         )
     )

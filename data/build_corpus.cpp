@@ -10,9 +10,9 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "data/corpus.h"
 #include "data/corpus_directory.h"
-#include "data/file_io.h"
 #include "data/ordered_workers.h"
 #include "data/token_writer.h"
 
@@ -71,7 +71,7 @@ class Builder {
       training.format = format;
       train_tokenizer(texts_, training, model, stage_progress("training tokenizer"));
     } else {
-      write_file(model, read_file(options_.tokenizer_model));
+      write_file_atomically(model, read_file(options_.tokenizer_model));
     }
     const Tokenizer tokenizer = Tokenizer::load(model);
     result_.vocab_size = tokenizer.vocab_size();
@@ -214,7 +214,7 @@ class Builder {
                                {"duplicates_dropped", result_.duplicates},
                                {"sources", sources}};
     // A file name need not be UTF-8; JSON must be.
-    write_file(directory / "corpus.json", json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+    write_file_atomically(directory / "corpus.json", json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
   }
 
   static std::string now() {

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "data/file_io.h"
+#include "base/file.h"
 #include "data/tokenizer.h"
 
 namespace headroom {

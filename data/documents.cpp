@@ -6,12 +6,14 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <deque>
 #include <set>
 #include <string_view>
 
+#include "base/descriptor.h"
 #include "base/error.h"
+#include "base/file.h"
+#include "base/hash.h"
 #include "data/utf8.h"
 
 namespace headroom {
@@ -30,13 +32,10 @@ bool blank(std::string_view line) {
 class FileBlocks {
  public:
   explicit FileBlocks(const std::filesystem::path& path)
-      : path_(path), state_(XXH64_createState()), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-    if (descriptor_ < 0) fail();
+      : path_(path), state_(XXH64_createState()), file_(::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (!file_) throw_read_error(path_, errno);
     HEADROOM_CHECK(state_ != nullptr && XXH64_reset(state_.get(), 0) == XXH_OK, "no memory for a hash");
   }
-  ~FileBlocks() { ::close(descriptor_); }
-  FileBlocks(const FileBlocks&) = delete;
-  FileBlocks& operator=(const FileBlocks&) = delete;
 
   // Appends the next block to `out`; the number of bytes, 0 at the end of the file.
   std::size_t read(std::string& out) {
@@ -44,29 +43,24 @@ class FileBlocks {
     out.resize(before + kBlockBytes);
     ssize_t count;
     do {
-      count = ::read(descriptor_, out.data() + before, kBlockBytes);
+      count = ::read(file_.get(), out.data() + before, kBlockBytes);
     } while (count < 0 && errno == EINTR);
-    if (count < 0) fail();
+    if (count < 0) throw_read_error(path_, errno);
     out.resize(before + static_cast<std::size_t>(count));
     XXH64_update(state_.get(), out.data() + before, static_cast<std::size_t>(count));
     return static_cast<std::size_t>(count);
   }
 
-  std::string hash() const { return fmt::format("{:016x}", XXH64_digest(state_.get())); }
+  std::string hash() const { return hex_digits(XXH64_digest(state_.get())); }
 
  private:
-  [[noreturn]] void fail() const {
-    throw Error(ExitCode::bad_data, fmt::format("cannot read {}: {}", path_.string(), std::strerror(errno)),
-                "Check the path and its permissions.");
-  }
-
   struct Release {
     void operator()(XXH64_state_t* state) const { XXH64_freeState(state); }
   };
 
   std::filesystem::path path_;
   std::unique_ptr<XXH64_state_t, Release> state_;
-  int descriptor_;
+  Descriptor file_;
 };
 
 }  // namespace

@@ -8,7 +8,7 @@
 #include <memory>
 
 #include "base/error.h"
-#include "data/file_io.h"
+#include "base/file_writer.h"
 
 namespace headroom {
 namespace {

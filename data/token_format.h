@@ -25,7 +25,7 @@ struct TokenHeader {
 static_assert(sizeof(TokenHeader) == 64);
 
 inline constexpr std::uint32_t token_bytes_for(std::uint64_t vocab_size) {
-  return vocab_size < 65536 ? 2 : 4;
+  return vocab_size <= 65536 ? 2 : 4;
 }
 
 }  // namespace headroom

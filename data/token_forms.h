@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "data/file_io.h"
+#include "base/mapped_file.h"
 
 namespace headroom {
 

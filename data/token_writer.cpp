@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "base/error.h"
+#include "base/mapped_file.h"
 #include "data/token_format.h"
 
 namespace headroom {

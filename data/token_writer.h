@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "data/file_io.h"
+#include "base/file_writer.h"
 
 namespace headroom {
 

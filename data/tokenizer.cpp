@@ -3,7 +3,8 @@
 #include <sentencepiece_processor.h>
 
 #include "base/error.h"
-#include "data/file_io.h"
+#include "base/file.h"
+#include "base/hash.h"
 
 namespace headroom {
 

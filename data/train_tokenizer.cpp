@@ -6,7 +6,7 @@
 #include <unordered_map>
 
 #include "base/error.h"
-#include "data/file_io.h"
+#include "base/file.h"
 #include "data/tokenizer.h"
 
 namespace headroom {
@@ -115,7 +115,7 @@ void train_tokenizer(const std::vector<std::filesystem::path>& texts, const Toke
                 fmt::format("cannot train a tokenizer of {} pieces: {}", options.vocab_size, status.ToString()),
                 "A vocabulary needs 256 bytes, 3 control pieces and the text's frequent characters: try 1024 or more.");
   }
-  write_file(model_file, model);
+  write_file_atomically(model_file, model);
 }
 
 }  // namespace headroom

@@ -27,7 +27,7 @@ packages_of() {
     run) echo openmpi-bin hdf5-tools perl ;;                    # perl: launch/prepare_corpus.sh
     test) echo libgtest-dev libgmock-dev hdf5-tools python3 python3-h5py ;;
     check) echo clang-format clang-tidy shellcheck libomp-dev ;;  # libomp-dev: omp.h for clang-tidy
-    bench) echo python3-torch ;;
+    bench) echo python3-torch libblas3 liblapack3 ;;             # the BLAS that python3-torch depends on first
     *)
       echo "dependencies: unknown group '$1' (see --help)" >&2
       exit 2

@@ -3,15 +3,10 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <new>
-#include <system_error>
 
 #include "base/suggest.h"
 #include "base/version.h"
+#include "launch/failure.h"
 #include "launch/verbs.h"
 
 namespace headroom {
@@ -21,24 +16,9 @@ int exit_status(ExitCode code) {
   return static_cast<int>(code);
 }
 
-int report(ExitCode code, const std::string& message, const std::string& hint) {
-  std::fflush(stdout);
-  fmt::print(stderr, "error: {}\n", message);
-  if (!hint.empty()) fmt::print(stderr, "hint: {}\n", hint);
-  return exit_status(code);
-}
-
-// Disk trouble deserves its own code wherever it shows up: a scheduler must not restart such a run at once.
-bool is_disk_full(const std::error_code& code) {
-  return code == std::errc::no_space_on_device || code == std::errc::read_only_file_system ||
-         code == std::error_code(EDQUOT, std::generic_category());
-}
-
-int report_system_error(const std::system_error& error) {
-  if (is_disk_full(error.code())) {
-    return report(ExitCode::disk_full, error.what(), "Free some space, or point runs_dir to another file system.");
-  }
-  return report(ExitCode::internal, error.what(), "");
+int report(const Failure& failure) {
+  print_failure(failure);
+  return exit_status(failure.code);
 }
 
 // The word that should be a verb is checked by hand, because CLI11 knows no suggestions.
@@ -68,10 +48,10 @@ int report_usage(const CLI::App& app, const std::string& command, const CLI::Par
     const std::string option = word.substr(0, word.find('='));
     const std::string nearest = nearest_word(option, known);
     return report(
-        ExitCode::usage, fmt::format("unknown option '{}'", option),
-        nearest.empty() ? fmt::format("See {}.", help) : fmt::format("Did you mean {}? See {}.", nearest, help));
+        {ExitCode::usage, fmt::format("unknown option '{}'", option),
+         nearest.empty() ? fmt::format("See {}.", help) : fmt::format("Did you mean {}? See {}.", nearest, help)});
   }
-  return report(ExitCode::usage, error.what(), fmt::format("See {}.", help));
+  return report({ExitCode::usage, error.what(), fmt::format("See {}.", help)});
 }
 
 int run_program(int argc, char** argv) {
@@ -112,14 +92,7 @@ int main(int argc, char** argv) {
   using namespace headroom;
   try {
     return run_program(argc, argv);
-  } catch (const Error& error) {
-    return report(error.code(), error.what(), error.hint());
-  } catch (const std::bad_alloc&) {
-    return report(ExitCode::out_of_memory, "out of memory",
-                  "Lower train.micro_batch or train.loss_chunk, or set train.recompute = \"block\".");
-  } catch (const std::system_error& error) {  // std::filesystem's errors too
-    return report_system_error(error);
-  } catch (const std::exception& error) {
-    return report(ExitCode::internal, error.what(), "");
+  } catch (...) {
+    return report(current_failure());
   }
 }

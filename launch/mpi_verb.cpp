@@ -1,6 +1,6 @@
 #include "launch/mpi_verb.h"
 
-#include <cstdio>
+#include "launch/failure.h"
 
 namespace headroom {
 namespace {
@@ -14,21 +14,15 @@ ExitCode run_on_all_ranks(const std::function<ExitCode(ParallelRuntime&)>& work)
   ParallelRuntime runtime(nullptr, nullptr);
   try {
     return work(runtime);
-  } catch (const Error& error) {
-    if (runtime.size() == 1) throw;
+  } catch (...) {
+    const Failure failure = current_failure();
     if (runtime.all_failed_together(kPatience)) {
-      if (runtime.rank() == 0) throw;
-      return error.code();
+      // Printed before MPI ends: a launcher may end rank 0 as soon as another rank's failure reaches it.
+      if (runtime.rank() == 0) print_failure(failure);
+      return failure.code;
     }
-    fmt::print(stderr, "error: rank {}: {}\n", runtime.rank(), error.what());
-    if (!error.hint().empty()) fmt::print(stderr, "hint: {}\n", error.hint());
-    std::fflush(stderr);
-    runtime.abort(static_cast<int>(error.code()));
-  } catch (const std::exception& error) {
-    if (runtime.size() == 1) throw;
-    fmt::print(stderr, "error: rank {}: {}\n", runtime.rank(), error.what());
-    std::fflush(stderr);
-    runtime.abort(static_cast<int>(ExitCode::internal));
+    print_failure(failure, fmt::format("rank {}: ", runtime.rank()));
+    runtime.abort(static_cast<int>(failure.code));
   }
 }
 

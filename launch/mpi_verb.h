@@ -8,8 +8,8 @@
 
 namespace headroom {
 
-// Runs `work` with MPI started. When every rank fails alike, rank 0's Error goes on to the caller and the others leave
-// quietly with the same code; when only some ranks fail, each says so with its rank and ends the whole job.
+// Runs `work` with MPI started; what it throws is reported here. When every rank fails alike, rank 0 says so and all
+// end with the failure's code; when only some ranks fail, each says so with its rank and ends the whole job.
 ExitCode run_on_all_ranks(const std::function<ExitCode(ParallelRuntime&)>& work);
 
 }  // namespace headroom

@@ -72,35 +72,99 @@ void read_rank(const fs::path& checkpoint, Engine& engine, const Mesh& mesh) {
   read_tensor<T>(moments, "moments/second", engine.optimizer().second_moment());
 }
 
-json read_manifest(const fs::path& checkpoint) {
+struct ManifestFile {
+  std::string name;
+  std::uintmax_t bytes = 0;
+};
+
+struct Manifest {
+  TrainingPosition position;
+  Layout layout;
+  std::string dtype;
+  CheckpointIdentity identity;
+  std::vector<ManifestFile> files;
+};
+
+json to_json(const Manifest& manifest) {
+  json files = json::array();
+  for (const ManifestFile& file : manifest.files) files.push_back({{"name", file.name}, {"bytes", file.bytes}});
+  return {{"format", "headroom-checkpoint"},
+          {"version", kVersion},
+          {"step", manifest.position.step},
+          {"tokens", manifest.position.tokens},
+          {"data", manifest.layout.data},
+          {"tensor", manifest.layout.tensor},
+          {"dtype", manifest.dtype},
+          {"config", manifest.identity.config_fingerprint},
+          {"corpus", manifest.identity.corpus_fingerprint},
+          {"commit", manifest.identity.commit},
+          {"files", files}};
+}
+
+// Throws nlohmann's exceptions where a member is missing or of another type.
+Manifest manifest_of(const json& json) {
+  Manifest manifest{
+      .position = {json.at("step").get<std::int64_t>(), json.at("tokens").get<std::int64_t>()},
+      .layout = {json.at("data").get<int>(), json.at("tensor").get<int>()},
+      .dtype = json.at("dtype").get<std::string>(),
+      .identity = {json.at("config").get<std::string>(), json.at("corpus").get<std::string>(),
+                   json.at("commit").get<std::string>()},
+      .files = {},
+  };
+  for (const auto& file : json.at("files")) {
+    manifest.files.push_back({file.at("name").get<std::string>(), file.at("bytes").get<std::uintmax_t>()});
+  }
+  return manifest;
+}
+
+// What to do about a damaged checkpoint: --resume takes the newest that there is.
+std::string without(const fs::path& checkpoint) {
+  return fmt::format("Remove {}; the run then goes on from the checkpoint before it.", checkpoint.string());
+}
+
+Manifest read_manifest(const fs::path& checkpoint) {
   const fs::path path = checkpoint / "manifest.json";
   std::ifstream stream(path);
-  if (!stream) refuse(path, "cannot be read", "The checkpoint is incomplete; use an earlier one.");
-  json manifest = json::parse(stream, nullptr, false);
-  if (manifest.is_discarded() || manifest.value("format", "") != "headroom-checkpoint") {
-    refuse(path, "is not a checkpoint's manifest", "The file is damaged or foreign; use an earlier checkpoint.");
+  if (!stream) refuse(path, "cannot be read", without(checkpoint));
+  const json parsed = json::parse(stream, nullptr, false);
+  if (!parsed.is_object() || parsed.value("format", json()) != "headroom-checkpoint") {
+    refuse(path, "is not a checkpoint's manifest", without(checkpoint));
   }
-  if (manifest.value("version", 0) != kVersion) {
-    refuse(path, fmt::format("has version {}, this program reads {}", manifest.value("version", 0), kVersion),
+  if (parsed.value("version", json()) != kVersion) {
+    refuse(path, fmt::format("has version {}, this program reads {}", parsed.value("version", json()).dump(), kVersion),
            "Use the program that wrote it.");
   }
-  for (const json& file : manifest.at("files")) {
-    const fs::path part = checkpoint / file.at("name").get<std::string>();
+  Manifest manifest;
+  try {
+    manifest = manifest_of(parsed);
+  } catch (const json::exception& error) {
+    refuse(path, fmt::format("is damaged: {}", error.what()), without(checkpoint));
+  }
+  for (const ManifestFile& file : manifest.files) {
     std::error_code error;
-    const auto size = fs::file_size(part, error);
-    if (error || size != file.at("bytes").get<std::uintmax_t>()) {
-      refuse(part,
-             error ? "is missing" : fmt::format("has {} bytes, the manifest says {}", size, file.at("bytes").dump()),
-             "The checkpoint is damaged; use an earlier one.");
+    const auto size = fs::file_size(checkpoint / file.name, error);
+    if (error || size != file.bytes) {
+      refuse(checkpoint / file.name,
+             error ? "is missing" : fmt::format("has {} bytes, the manifest says {}", size, file.bytes),
+             without(checkpoint));
     }
   }
   return manifest;
 }
 
-void expect_same(const fs::path& checkpoint, const json& manifest, const char* key, const std::string& ours,
+void expect_same(const fs::path& checkpoint, const char* what, const std::string& theirs, const std::string& ours,
                  const std::string& hint) {
-  const auto theirs = manifest.at(key).get<std::string>();
-  if (theirs != ours) refuse(checkpoint, fmt::format("was made with {} {}, this run has {}", key, theirs, ours), hint);
+  if (theirs != ours) refuse(checkpoint, fmt::format("was made with {} {}, this run has {}", what, theirs, ours), hint);
+}
+
+// Moves the whole new checkpoint to its place; an older one of the same step (a resumed run's) makes way by a rename.
+void put_in_place(const fs::path& partial, const fs::path& target) {
+  const fs::path old = fs::path(target).concat(".old");
+  fs::remove_all(old);
+  if (fs::exists(target)) fs::rename(target, old);
+  fs::rename(partial, target);
+  sync_directory(target.parent_path());
+  fs::remove_all(old);
 }
 
 std::vector<fs::path> complete_checkpoints(const fs::path& directory) {
@@ -108,8 +172,7 @@ std::vector<fs::path> complete_checkpoints(const fs::path& directory) {
   if (!fs::is_directory(directory)) return found;
   for (const auto& entry : fs::directory_iterator(directory)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with("step-") && entry.path().extension() != ".partial" &&
-        fs::exists(entry.path() / "manifest.json")) {
+    if (name.starts_with("step-") && entry.path().extension().empty() && fs::exists(entry.path() / "manifest.json")) {
       found.push_back(entry.path());
     }
   }
@@ -128,7 +191,7 @@ CheckpointReceipt save_checkpoint(const fs::path& directory, const TrainingPosit
   Communicator& world = mesh.world();
   if (world.rank() == 0) {
     fs::remove_all(partial);
-    fs::create_directories(partial);
+    make_directories(partial);
   }
   world.barrier();
 
@@ -142,27 +205,15 @@ CheckpointReceipt save_checkpoint(const fs::path& directory, const TrainingPosit
   world.all_reduce(std::span<std::int64_t>(&bytes, 1), Reduction::sum);  // also: every file is there
 
   if (world.rank() == 0) {
-    json manifest = {{"format", "headroom-checkpoint"},
-                     {"version", kVersion},
-                     {"step", position.step},
-                     {"tokens", position.tokens},
-                     {"data", mesh.layout().data},
-                     {"tensor", mesh.layout().tensor},
-                     {"dtype", name_of(dtype)},
-                     {"config", identity.config_fingerprint},
-                     {"corpus", identity.corpus_fingerprint},
-                     {"commit", identity.commit},
-                     {"files", json::array()}};
+    Manifest manifest{position, mesh.layout(), std::string(name_of(dtype)), identity, {}};
     for (int rank = 0; rank < world.size(); ++rank) {
-      manifest["files"].push_back({{"name", rank_file(rank)}, {"bytes", fs::file_size(partial / rank_file(rank))}});
+      manifest.files.push_back({rank_file(rank), fs::file_size(partial / rank_file(rank))});
     }
-    write_file_atomically(partial / "manifest.json", manifest.dump(2) + "\n");
-    // Saving the same step again (a resumed run's last step) replaces the earlier one only now.
-    fs::remove_all(final_path);
-    fs::rename(partial, final_path);
+    write_file_atomically(partial / "manifest.json", to_json(manifest).dump(2) + "\n");
+    put_in_place(partial, final_path);
     std::vector<fs::path> kept = complete_checkpoints(directory);
     for (std::size_t index = 0; index + static_cast<std::size_t>(keep) < kept.size(); ++index) {
-      fs::remove_all(kept[index]);
+      if (kept[index] != final_path) fs::remove_all(kept[index]);
     }
   }
   world.barrier();
@@ -178,28 +229,28 @@ std::optional<fs::path> latest_checkpoint(const fs::path& directory) {
 
 TrainingPosition load_checkpoint(const fs::path& checkpoint, const CheckpointIdentity& identity, Engine& engine,
                                  const Mesh& mesh) {
-  const json manifest = read_manifest(checkpoint);
-  const int data = manifest.at("data").get<int>();
-  const int tensor = manifest.at("tensor").get<int>();
-  if (Layout{data, tensor} != mesh.layout()) {
+  const Manifest manifest = read_manifest(checkpoint);
+  const Layout& layout = manifest.layout;
+  if (layout != mesh.layout()) {
     refuse(checkpoint,
-           fmt::format("was made at layout {}x{} (data x tensor), this run has {}x{}", data, tensor, mesh.layout().data,
-                       mesh.layout().tensor),
-           fmt::format("Resume with {} ranks and parallel.tensor = {}.", data * tensor, tensor));
+           fmt::format("was made at layout {}x{} (data x tensor), this run has {}x{}", layout.data, layout.tensor,
+                       mesh.layout().data, mesh.layout().tensor),
+           fmt::format("Resume with {} ranks and parallel.tensor = {}.", layout.ranks(), layout.tensor));
   }
-  expect_same(checkpoint, manifest, "config", identity.config_fingerprint,
+  expect_same(checkpoint, "config", manifest.identity.config_fingerprint, identity.config_fingerprint,
               "Resume with the run's own config.toml; compare it with yours.");
-  expect_same(checkpoint, manifest, "corpus", identity.corpus_fingerprint, "Resume with the corpus it was trained on.");
+  expect_same(checkpoint, "corpus", manifest.identity.corpus_fingerprint, identity.corpus_fingerprint,
+              "Resume with the corpus it was trained on.");
   engine.model().parameters().values().dtype() == DType::f64 ? read_rank<double>(checkpoint, engine, mesh)
                                                              : read_rank<float>(checkpoint, engine, mesh);
-  return {manifest.at("step").get<std::int64_t>(), manifest.at("tokens").get<std::int64_t>()};
+  return manifest.position;
 }
 
 std::vector<LogicalTensor> read_parameters(const fs::path& checkpoint) {
-  const json manifest = read_manifest(checkpoint);
-  const bool f64 = manifest.at("dtype") == "f64";
+  const Manifest manifest = read_manifest(checkpoint);
+  const bool f64 = manifest.dtype == "f64";
   std::vector<LogicalTensor> tensors;
-  for (int rank = 0; rank < manifest.at("tensor").get<int>(); ++rank) {
+  for (int rank = 0; rank < manifest.layout.tensor; ++rank) {
     const H5File file = H5File::open(checkpoint / rank_file(rank));
     const std::vector<std::string> names = file.children("parameters");
     if (rank == 0) tensors.resize(names.size());

@@ -22,10 +22,10 @@ struct TrainingPosition {
   std::int64_t tokens = 0;
 };
 
-// What a checkpoint belongs to. Loading refuses another config, corpus or tokenizer by name.
+// What a checkpoint belongs to. Loading refuses another config or corpus by name.
 struct CheckpointIdentity {
   std::string config_fingerprint;
-  std::string corpus_fingerprint;
+  std::string corpus_fingerprint;  // of both splits and the tokenizer
   std::string commit;
 };
 

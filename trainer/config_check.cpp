@@ -52,7 +52,9 @@ void check_across_keys(const RunConfig& config, const Origin& origin) {
         "The schedule decays from optim.lr to optim.min_lr.");
   }
   check_batch(config, origin);
-  if (config.snapshot.calibration_tokens > config.model.seq_len) {
+  // The default gives way to a shorter context; a number that somebody wrote does not.
+  if (origin("snapshot.calibration_tokens") != kDefaultOrigin &&
+      config.snapshot.calibration_tokens > config.model.seq_len) {
     throw Error(ExitCode::bad_config,
                 fmt::format("{} is larger than {}", shown(config, "snapshot.calibration_tokens", origin),
                             shown(config, "model.seq_len", origin)),

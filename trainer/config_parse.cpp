@@ -216,7 +216,7 @@ class ConfigReader {
   const RunConfig& config() const { return config_; }
   std::string origin(const std::string& key) const {
     const auto found_key = origins_.find(key);
-    return found_key == origins_.end() ? "default" : found_key->second;
+    return found_key == origins_.end() ? kDefaultOrigin : found_key->second;
   }
 
  private:

@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "base/hash.h"
 #include "trainer/config_table.h"
 
 namespace headroom {
@@ -40,7 +41,7 @@ std::string fingerprint(const RunConfig& config) {
   for (const ConfigKey& key : config_keys()) {
     if (key.computes) computing += fmt::format("{} = {}\n", key.name, to_toml_literal(key.get(config)));
   }
-  return fmt::format("{:016x}", XXH3_64bits(computing.data(), computing.size()));
+  return hex_digits(XXH3_64bits(computing.data(), computing.size()));
 }
 
 std::vector<std::string> computing_differences(const RunConfig& before, const RunConfig& after) {

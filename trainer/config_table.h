@@ -63,8 +63,11 @@ bool allowed(const ConfigKey& key, const ConfigValue& value);
 // The value in TOML's notation; a real number in the shortest form that reads back as the same bits.
 std::string to_toml_literal(const ConfigValue& value);
 
-// Checks that involve several keys. `origin` names the place a key was set at ("file:line:column", "--set", or where
-// its default stands). Throws ExitCode::bad_config.
+// The origin of a key that nobody set.
+inline constexpr const char* kDefaultOrigin = "default";
+
+// Checks that involve several keys. `origin` names the place a key was set at ("file:line:column", "--set", or
+// kDefaultOrigin). Throws ExitCode::bad_config.
 void check_across_keys(const RunConfig& config, const std::function<std::string(const std::string& key)>& origin);
 
 }  // namespace headroom

@@ -13,8 +13,8 @@
 #include <boost/log/sources/severity_logger.hpp>
 #include <cstdio>
 
+#include "base/append_file.h"
 #include "base/error.h"
-#include "base/file.h"
 #include "base/system.h"
 
 namespace headroom {

@@ -39,7 +39,7 @@ Layout layout_for(const RunConfig& config, int ranks) {
   if (layout.ranks() != ranks) {
     throw Error(ExitCode::bad_config,
                 fmt::format("the layout needs {} ranks (parallel.data = {} x parallel.tensor = {}), but {} started",
-                            layout.ranks(), config.parallel.data, config.parallel.tensor, ranks),
+                            layout.ranks(), layout.data, layout.tensor, ranks),
                 fmt::format("Start {} ranks (mpirun -n {} ...), or set parallel.data = 0 and a parallel.tensor that "
                             "divides {}.",
                             layout.ranks(), layout.ranks(), ranks));

@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/file.h"
+#include "base/append_file.h"
 
 namespace headroom {
 

@@ -250,11 +250,24 @@ void Run::finish() {
   log_info("{} finished: {} steps, {} tokens, in {}", config_.name, position_.step, position_.tokens, path().string());
 }
 
+// Starting over would cut the metrics back to nothing, so it takes an explicit word.
+void refuse_past_run(const RunDirectory& directory) {
+  const std::optional<std::filesystem::path> checkpoint = latest_checkpoint(directory.checkpoints());
+  std::error_code missing;
+  const bool metrics = std::filesystem::file_size(directory.metrics_file(), missing) > 0 && !missing;
+  if (!checkpoint && !metrics) return;
+  throw Error(ExitCode::busy,
+              fmt::format("'{}' already holds a run ({})", directory.path().string(),
+                          checkpoint ? checkpoint->filename().string() + " is its newest checkpoint" : "its metrics"),
+              "Go on with it (--resume), give this one another name (--set name=...), or remove the directory.");
+}
+
 // Rank 0 takes the lock; what it throws, every rank throws.
-RunDirectory take_directory(const std::filesystem::path& path, Communicator& world) {
+RunDirectory take_directory(const std::filesystem::path& path, bool resume, Communicator& world) {
   if (world.rank() == 0) {
     try {
       RunDirectory directory = RunDirectory::own(path);
+      if (!resume) refuse_past_run(directory);
       world.broadcast_bytes({}, 0);
       return directory;
     } catch (const Error& error) {
@@ -284,7 +297,7 @@ std::filesystem::path train(const RunConfig& loaded, const TrainOptions& options
 
   const Corpus corpus = Corpus::open(loaded.data.corpus, loaded.data.valid);
   const RunConfig config = resolved_for(loaded, layout, corpus.vocab_size);
-  RunDirectory directory = take_directory(config.runs_dir / config.name, mesh.world());
+  RunDirectory directory = take_directory(config.runs_dir / config.name, options.resume, mesh.world());
   Run run(config, mesh, corpus, std::move(directory));
   run.announce(threads);
   run.open(options.resume);

@@ -14,6 +14,13 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
+// Raises `worst` to `value` if that is larger; a NaN is larger than everything and stays. Whether it was raised.
+bool raise(double& worst, double value) {
+  if (std::isnan(worst) || value <= worst) return false;
+  worst = value;
+  return true;
+}
+
 std::vector<json> step_records(const fs::path& run) {
   std::ifstream stream(run / "metrics.jsonl");
   std::vector<json> records;
@@ -44,7 +51,7 @@ void compare_losses(const fs::path& reference, const fs::path& run, LayoutCompar
   for (std::size_t step = 0; step < expected.size(); ++step) {
     const auto want = expected[step].at("loss").get<double>();
     const auto have = actual[step].at("loss").get<double>();
-    result.loss = std::max(result.loss, std::abs(have - want) / std::abs(want));
+    raise(result.loss, std::abs(have - want) / std::abs(want));
     result.same_bits = result.same_bits && have == want;
     result.same_data = result.same_data && expected[step].at("batch_crc") == actual[step].at("batch_crc");
   }
@@ -72,10 +79,7 @@ void compare_parameters(const fs::path& reference, const fs::path& run, LayoutCo
     }
     result.same_bits = result.same_bits && have.values == want.values;
     const double relative = norm > 0.0 ? std::sqrt(difference / norm) : std::sqrt(difference);
-    if (relative > result.parameters) {
-      result.parameters = relative;
-      result.worst_parameter = want.name;
-    }
+    if (raise(result.parameters, relative)) result.worst_parameter = want.name;
   }
 }
 
@@ -87,15 +91,10 @@ void compare_statistic(const std::string& name, const std::vector<float>& expect
   for (std::size_t i = 0; i < expected.size(); ++i) {
     if (std::isnan(expected[i]) && std::isnan(actual[i])) continue;  // after a sequence's end
     scale = std::max(scale, std::abs(static_cast<double>(expected[i])));
-    const double distance = std::abs(static_cast<double>(actual[i]) - static_cast<double>(expected[i]));
-    difference = std::isnan(distance) ? distance : std::max(difference, distance);
-    if (std::isnan(difference)) break;
+    raise(difference, std::abs(static_cast<double>(actual[i]) - static_cast<double>(expected[i])));
   }
   const double relative = scale > 0.0 ? difference / scale : difference;
-  if (!(relative <= result.snapshot)) {
-    result.snapshot = relative;
-    result.worst_statistic = name;
-  }
+  if (raise(result.snapshot, relative)) result.worst_statistic = name;
 }
 
 void compare_snapshots(const fs::path& reference, const fs::path& run, LayoutComparison& result) {

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "data/file_io.h"
+#include "base/file.h"
 
 namespace headroom::report {
 namespace {

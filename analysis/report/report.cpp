@@ -10,7 +10,7 @@
 #include "analysis/report/study.h"
 #include "analysis/report/svg.h"
 #include "base/error.h"
-#include "data/file_io.h"
+#include "base/file.h"
 
 namespace headroom::report {
 namespace {
@@ -58,8 +58,8 @@ std::string dump(const nlohmann::json& json) {
 void write_tables(const fs::path& folder, const std::vector<const Table*>& tables) {
   fs::create_directories(folder);
   for (const Table* table : tables) {
-    write_file(folder / (table->name + ".csv"), to_csv(*table));
-    write_file(folder / (table->name + ".json"), dump(to_json(*table)));
+    write_file_atomically(folder / (table->name + ".csv"), to_csv(*table));
+    write_file_atomically(folder / (table->name + ".json"), dump(to_json(*table)));
   }
 }
 
@@ -69,7 +69,7 @@ void write_figures(const fs::path& folder, const Study& study, const std::vector
     for (const Figure& figure : section.figures) {
       for (const View& view : figure.views) {
         if (!view.svg.empty() && !view.panels.empty()) {
-          write_file(folder / (view.svg + ".svg"), to_svg(figure.title, view, study.colors));
+          write_file_atomically(folder / (view.svg + ".svg"), to_svg(figure.title, view, study.colors));
         }
       }
     }
@@ -103,9 +103,9 @@ fs::path write_report(const ReportOptions& options) {
   fs::remove_all(partial);
   fs::create_directories(partial);
   write_tables(partial / "tables", tables);
-  write_file(partial / "tables" / "findings.json", dump(findings_json(study, page)));
+  write_file_atomically(partial / "tables" / "findings.json", dump(findings_json(study, page)));
   write_figures(partial / "figures", study, page.sections);
-  write_file(partial / "index.html", to_html(study, page));
+  write_file_atomically(partial / "index.html", to_html(study, page));
   fs::remove_all(place);
   fs::rename(partial, place);
   return place / "index.html";

@@ -8,7 +8,7 @@
 #include <map>
 
 #include "base/error.h"
-#include "data/file_io.h"
+#include "base/file.h"
 
 namespace headroom::report {
 namespace {

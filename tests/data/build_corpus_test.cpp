@@ -10,8 +10,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/hash.h"
 #include "data/corpus.h"
-#include "data/file_io.h"
 #include "tests/data/support.h"
 
 namespace headroom {

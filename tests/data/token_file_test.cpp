@@ -72,8 +72,8 @@ TEST_P(TokenFileOfVocabulary, ReadsWhatWasWritten) {
   EXPECT_FALSE(std::filesystem::exists(scratch / "example.tokens.offsets"));
 }
 
-// 65535 is the last vocabulary of 16-bit tokens.
-INSTANTIATE_TEST_SUITE_P(Sizes, TokenFileOfVocabulary, testing::Values(13, 65535, 65536, 128256));
+// 65536 is the last vocabulary of 16-bit tokens.
+INSTANTIATE_TEST_SUITE_P(Sizes, TokenFileOfVocabulary, testing::Values(13, 65536, 65537, 128256));
 
 TEST(TokenFile, ReadingBeyondTheEndIsABug) {
   const Scratch scratch;

@@ -1,11 +1,8 @@
 // The command line from outside: what the program prints and with which code it ends.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <array>
-#include <cstdio>
-#include <string>
+#include "tests/launch/program.h"
 
 namespace {
 
@@ -14,23 +11,8 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-struct Outcome {
-  int status;
-  std::string output;  // both streams
-};
-
-Outcome headroom(const std::string& arguments) {
-  std::FILE* pipe = ::popen((std::string(HEADROOM_BINARY) + " " + arguments + " 2>&1").c_str(), "r");
-  if (pipe == nullptr) return {-1, "popen failed"};
-  Outcome outcome{0, ""};
-  std::array<char, 4096> buffer{};
-  for (std::size_t count = 0; (count = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) {
-    outcome.output.append(buffer.data(), count);
-  }
-  const int status = ::pclose(pipe);
-  outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return outcome;
-}
+using headroom::test::headroom;
+using headroom::test::Outcome;
 
 TEST(CommandLine, HelpAndVersionSucceed) {
   const Outcome help = headroom("--help");
@@ -61,11 +43,17 @@ TEST(CommandLine, NoVerbIsAnError) {
   EXPECT_THAT(outcome.output, StartsWith("error: no verb given\n"));
 }
 
-TEST(CommandLine, EveryVerbHasHelp) {
-  const Outcome outcome = headroom("tokenize --help");
+class VerbHelp : public testing::TestWithParam<const char*> {};
+
+TEST_P(VerbHelp, NamesItsOptions) {
+  const std::string verb = GetParam();
+  const Outcome outcome = headroom(verb + " --help");
   EXPECT_EQ(outcome.status, 0);
-  EXPECT_THAT(outcome.output, HasSubstr("--help"));
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("Usage: headroom " + verb), HasSubstr("--help")));
+  EXPECT_THAT(headroom("--help").output, HasSubstr(verb));
 }
+
+INSTANTIATE_TEST_SUITE_P(Verbs, VerbHelp, testing::Values("tokenize", "train", "analyze", "bench", "verify"));
 
 TEST(CommandLine, AMisspeltOptionIsSuggested) {
   const Outcome outcome = headroom("tokenize --vocab-siez 3");

@@ -263,7 +263,9 @@ TEST(ConfigErrors, KeysThatContradictEachOther) {
                               "times parallel.data = 2 (--set)"),
                     HasSubstr("multiple of 4")));
   EXPECT_THAT(failure("train.global_batch = 9\nparallel.data = 2"), HasSubstr("does not divide by parallel.data = 2"));
-  EXPECT_THAT(failure("model.seq_len = 64"), HasSubstr("snapshot.calibration_tokens = 128 (default) is larger than"));
+  EXPECT_THAT(failure("model.seq_len = 64\nsnapshot.calibration_tokens = 65"),
+              HasSubstr("snapshot.calibration_tokens = 65 (run.toml:2:31) is larger than model.seq_len = 64"));
+  EXPECT_NO_THROW(parse("model.seq_len = 64"));  // the default of 128 gives way
   for (const std::string name : {"", "a/b", "..", "-x", "a b"}) {
     EXPECT_THAT(failure("name = '" + name + "'"), HasSubstr("cannot name a directory"));
   }

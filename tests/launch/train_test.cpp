@@ -1,0 +1,214 @@
+// headroom train from outside: whole runs on several ranks, and everything that a run must refuse or survive.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <csignal>
+#include <cstdint>
+#include <vector>
+
+#include "tests/data/support.h"
+#include "tests/launch/program.h"
+
+namespace headroom::test {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr const char* kLlamaLike = "model.n_kv_heads = 2\n[model.attention]\nkv_bias = \"kv\"\n";
+constexpr const char* kGpt2Like =
+    "model.norm = \"layer\"\nmodel.norm_bias = true\nmodel.activation = \"gelu_tanh\"\nmodel.positions = \"learned\"\n"
+    "model.bias = true\nmodel.tied_head = true\ninit.scheme = \"gpt2\"\n";
+
+// What a run's metrics say of the loss at its first and last step.
+std::pair<double, double> first_and_last_loss(const fs::path& run) {
+  std::vector<double> losses;
+  std::ifstream metrics(run / "metrics.jsonl");
+  for (std::string line; std::getline(metrics, line);) {
+    const std::size_t at = line.find("\"loss\":");
+    if (line.starts_with("{\"step\"")) losses.push_back(std::stod(line.substr(at + 7)));
+  }
+  EXPECT_FALSE(losses.empty());
+  return losses.empty() ? std::pair(0.0, 0.0) : std::pair(losses.front(), losses.back());
+}
+
+class FourRanks : public testing::TestWithParam<std::pair<const char*, const char*>> {};
+
+TEST_P(FourRanks, TrainAtTwoByTwoAndReport) {
+  const Workspace here;
+  const std::string config = here.config("run", GetParam().second);
+  const Outcome trained =
+      headroom_ranks(4, "train " + config + " --set parallel.tensor=2 --set train.steps=12 --set snapshot.every=6");
+  ASSERT_EQ(trained.status, 0) << trained.output;
+  EXPECT_EQ(steps_in(here.run("run")), 12);
+  EXPECT_THAT(content_of(here.run("run") / "metrics.jsonl"), HasSubstr("\"layout\":\"2x2\""));
+  const auto [first, last] = first_and_last_loss(here.run("run"));
+  EXPECT_LT(last, first - 0.5);
+  EXPECT_TRUE(fs::exists(here.run("run") / "finished"));
+  EXPECT_TRUE(fs::exists(here.run("run") / "snapshots/step-00000006.h5"));
+
+  const Outcome report = headroom("analyze " + here.run("run").string());
+  EXPECT_EQ(report.status, 0) << report.output;
+  EXPECT_THAT(report.output, HasSubstr((here.run("run") / "report/index.html").string()));
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, FourRanks,
+                         testing::Values(std::pair("llama", kLlamaLike), std::pair("gpt2", kGpt2Like)),
+                         [](const auto& parameter) { return std::string(parameter.param.first); });
+
+TEST(Train, MoreOrFewerRanksThanTheLayoutAreRefusedWithTheNumbers) {
+  const Workspace here;
+  const Outcome outcome = headroom_ranks(3, "train " + here.config("run") + " --set parallel.data=2");
+  EXPECT_EQ(outcome.status, 3) << outcome.output;
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("the layout needs 2 ranks (parallel.data = 2 x parallel.tensor = 1), but "
+                                              "3 started"),
+                                    HasSubstr("mpirun -n 2")));
+  EXPECT_FALSE(fs::exists(here.run("run")));
+}
+
+TEST(Train, WhatDoesNotDivideIsRefusedWithTheNumbers) {
+  const Workspace here;
+  const Outcome heads = headroom_ranks(3, "train " + here.config("run") + " --set parallel.tensor=3");
+  EXPECT_EQ(heads.status, 3) << heads.output;
+  EXPECT_THAT(heads.output, AllOf(HasSubstr("4"), HasSubstr("3"), HasSubstr("n_heads")));
+  EXPECT_FALSE(fs::exists(here.run("run")));
+}
+
+TEST(Train, AConfigErrorNamesFileLineAndKeyAndTouchesNothing) {
+  const Workspace here;
+  const std::string config = here.config("run", "optim.weigth_decay = 0.1\n");
+  const Outcome outcome = headroom("train " + config);
+  EXPECT_EQ(outcome.status, 3);
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr(config + ":"), HasSubstr("unknown key 'optim.weigth_decay'"),
+                                    HasSubstr("Did you mean 'optim.weight_decay'?")));
+  EXPECT_FALSE(fs::exists(here.run("run")));
+}
+
+// ---- corpora -------------------------------------------------------------------------------------------------------
+
+TEST(Train, DamagedCorpusFilesAreRefusedByName) {
+  const Workspace here;
+  const std::string config = here.config("run");
+  const fs::path tokens = here / "corpus/train.tokens";
+  const std::string whole = content_of(tokens);
+  const std::vector<std::pair<std::string, std::string>> damages = {
+      {whole.substr(0, whole.size() / 2), "truncated"}, {"", "empty"}, {std::string(64, 'x'), "foreign"}};
+  for (const auto& [content, what] : damages) {
+    SCOPED_TRACE(what);
+    std::ofstream(tokens, std::ios::binary) << content;
+    const Outcome outcome = headroom("train " + config);
+    EXPECT_EQ(outcome.status, 4) << outcome.output;
+    EXPECT_THAT(outcome.output, HasSubstr(tokens.string()));
+    EXPECT_FALSE(fs::exists(here.run("run")));
+  }
+}
+
+TEST(Train, TokensBeyondTheVocabularyEndTheRunAndAreNamed) {
+  const Workspace here;
+  std::vector<std::uint16_t> ids(600);
+  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::uint16_t>(i % 90);
+  ids[333] = 4711;
+  const fs::path tokens = here.file("train.bin", bytes_of(ids));
+  const fs::path valid = here.file("valid.bin", bytes_of(std::vector<std::uint16_t>(100, 7)));
+  const Outcome outcome =
+      headroom("train " + here.config("run") + " --set data.corpus=" + tokens.string() +
+               " --set data.valid=" + valid.string() + " --set model.vocab_size=100 --set 'snapshot.sentences=[]'");
+  EXPECT_EQ(outcome.status, 4) << outcome.output;
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr(tokens.string()), HasSubstr("4711"), HasSubstr("333")));
+}
+
+TEST(Train, AnotherTokenizerThanTheCorpusWasMadeWithIsRefused) {
+  const Workspace here;
+  const fs::path text = here.file("other.txt", prose(400, 77));
+  ASSERT_EQ(headroom("tokenize " + text.string() + " --out " + (here / "other").string() + " --vocab-size 300").status,
+            0);
+  const Outcome outcome = headroom("train " + here.config("run") +
+                                   " --set data.tokenizer=" + (here / "other/tokenizer.model").string());
+  EXPECT_EQ(outcome.status, 4) << outcome.output;
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("other/tokenizer.model"), HasSubstr("fingerprint")));
+}
+
+// ---- what is there already -----------------------------------------------------------------------------------------
+
+TEST(Train, APastRunIsNotOverwrittenButGoneOnWith) {
+  const Workspace here;
+  const std::string config = here.config("run");
+  ASSERT_EQ(headroom("train " + config).status, 0);
+  const std::string metrics = content_of(here.run("run") / "metrics.jsonl");
+
+  const Outcome again = headroom("train " + config);
+  EXPECT_EQ(again.status, 10) << again.output;
+  EXPECT_THAT(again.output, AllOf(HasSubstr("already holds a run (step-00000008"), HasSubstr("--resume")));
+  EXPECT_EQ(content_of(here.run("run") / "metrics.jsonl"), metrics);
+
+  EXPECT_EQ(headroom("train " + config + " --resume").status, 0);
+  EXPECT_EQ(content_of(here.run("run") / "metrics.jsonl"), metrics);
+}
+
+// Everything in a record but times and memory.
+std::vector<std::string> results_of(const fs::path& run) {
+  std::vector<std::string> results;
+  std::ifstream metrics(run / "metrics.jsonl");
+  for (std::string line; std::getline(metrics, line);) {
+    if (!line.starts_with("{\"step\"")) continue;
+    const auto field = [&](const std::string& key) {
+      const std::size_t at = line.find("\"" + key + "\":");
+      return at == std::string::npos ? "" : line.substr(at, line.find(',', at) - at);
+    };
+    results.push_back(field("step") + field("loss") + field("grad_norm") + field("batch_crc"));
+  }
+  return results;
+}
+
+TEST(Train, ARunThatWasKilledGoesOnToTheSameBits) {
+  const Workspace here;
+  const std::string settings = " --set train.steps=400 --set checkpoint.every=25";
+  ASSERT_EQ(headroom_ranks(2, "train " + here.config("whole") + settings).status, 0);
+
+  // Killed as soon as its fiftieth step is there; a condition, not a time.
+  const std::string config = here.config("killed");
+  const Outcome killed = shell("setsid " HEADROOM_MPIRUN " 2 " HEADROOM_BINARY " train " + config + settings +
+                               " & run=$!; until [ $(grep -c '^{.step' " + (here.run("killed") / "metrics.jsonl").string() +
+                               " 2>/dev/null || true) -ge 50 ] 2>/dev/null; do kill -0 $run || exit 3; done; "
+                               "kill -KILL -- -$run; wait $run");
+  ASSERT_EQ(killed.status, 128 + SIGKILL) << killed.output;
+  ASSERT_FALSE(fs::exists(here.run("killed") / "finished"));
+
+  const Outcome resumed = headroom_ranks(2, "train " + config + settings + " --resume");
+  ASSERT_EQ(resumed.status, 0) << resumed.output;
+  EXPECT_THAT(resumed.output, HasSubstr("resumed from"));
+  EXPECT_EQ(results_of(here.run("killed")), results_of(here.run("whole")));
+}
+
+// ---- a disk that fills up ------------------------------------------------------------------------------------------
+
+TEST(Train, AFullDiskEndsTheRunWithItsCodeAndItGoesOnWhenThereIsSpace) {
+  const Workspace here;
+  const std::string config = here.config("run");
+  const std::string train = std::string(HEADROOM_BINARY) + " train " + config +
+                            " --set train.steps=12 --set checkpoint.every=1 --set checkpoint.keep=100 --set runs_dir=" +
+                            (here / "small").string();
+  // In a mount namespace of its own, as an ordinary user in a user namespace too.
+  const std::string inside = here.file("inside.sh",
+                                       "mount -t tmpfs -o size=3m tmpfs " + (here / "small").string() +
+                                           " || exit 77\n" + train + "; echo \"status $?\"\n" +
+                                           "mount -o remount,size=200m " + (here / "small").string() + " || exit 77\n" +
+                                           train + " --resume; status=$?; cp -r " + (here / "small/run").string() +
+                                           " " + (here / "kept").string() + "; exit $status\n")
+                                 .string();
+  fs::create_directories(here / "small");
+  const Outcome outcome = shell("unshare -m sh " + inside + " || { [ $? = 77 ] || exit 1; unshare -Urm sh " + inside +
+                                " || exit; }");
+  if (outcome.output.find("status ") == std::string::npos) {
+    GTEST_SKIP() << "no small tmpfs can be mounted here, neither as root nor in a user namespace: " << outcome.output;
+  }
+  EXPECT_EQ(outcome.status, 0) << outcome.output;
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("status 9\n"), HasSubstr("No space left on device"),
+                                    HasSubstr("Free some space"), HasSubstr("resumed from")));
+  EXPECT_EQ(steps_in(here / "kept"), 12);
+}
+
+}  // namespace
+}  // namespace headroom::test
