@@ -2,6 +2,7 @@
 #include <fmt/core.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -42,10 +43,16 @@ class WorkDirectory {
   fs::path path_;
 };
 
-std::string last_lines(const fs::path& log, std::size_t count) {
+// What a failed run said: its error and hint, or where it printed none (a signal), its last lines.
+std::string last_words(const fs::path& log, std::size_t count) {
   std::ifstream stream(log);
   std::vector<std::string> lines;
-  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  std::vector<std::string> errors;
+  for (std::string line; std::getline(stream, line);) {
+    if (line.starts_with("error: ") || line.starts_with("hint: ")) errors.push_back(line);
+    lines.push_back(line);
+  }
+  if (!errors.empty()) lines = errors;
   std::string text;
   for (std::size_t i = lines.size() > count ? lines.size() - count : 0; i < lines.size(); ++i)
     text += "  " + lines[i] + "\n";
@@ -70,7 +77,10 @@ class VerifyVerb : public Verb {
     app.add_option("--layouts", layouts_, "Layouts to try, DATAxTENSOR; the first is the reference and runs twice")
         ->capture_default_str()
         ->type_name("LIST");
-    app.add_option("--steps", steps_, "Optimizer steps of each run")->capture_default_str();
+    app.add_option("--steps", steps_, "Optimizer steps of each run")
+        ->check(CLI::Range(1, 1'000'000))
+        ->capture_default_str();
+    app.add_flag("--twice", twice_, "Run every layout twice and expect the same bits, not only of the first");
     app.add_option("--dtype", dtype_, "f64, where rounding hides nothing, or f32")
         ->check(CLI::IsMember({"f64", "f32"}))
         ->capture_default_str();
@@ -80,29 +90,47 @@ class VerifyVerb : public Verb {
         ->type_name("KEY=VALUE")
         ->allow_extra_args(false);
     app.footer(
-        "Compares the loss of every step, every parameter after the last one and the statistics of its snapshot with\n"
-        "those of the first layout, and the first layout with itself, bit for bit. Exit status 0 if all agree.");
+        "Compares the loss of every step, every parameter after the last one and everything that its snapshot holds\n"
+        "with those of the first layout, and the first layout with itself, bit for bit. Where the config leaves\n"
+        "train.micro_batch open, all layouts take the share of a rank at the widest. Exit status 0 if all agree.");
   }
 
   ExitCode run() override {
-    load_config(config_, overrides_);  // a mistake in it is better reported once, before anything starts
+    const RunConfig config = load_config(config_, overrides_);  // a mistake is better reported once, before anything
     const std::vector<std::string> layouts = split(layouts_, ',');
     if (layouts.empty()) throw Error(ExitCode::usage, "--layouts names none", "Give for example 1x1,2x1,1x2,2x2.");
-    for (const std::string& layout : layouts) parse_layout(layout);
+    micro_batch_ = config.train.micro_batch > 0 ? config.train.micro_batch : smallest_share(config, layouts);
 
+    std::vector<Trial> trials;
+    for (const std::string& layout : layouts) {
+      trials.push_back({layout, trials.empty() ? Trial::kNone : 0, false});
+      if (twice_ || layout == layouts.front()) trials.push_back({layout, trials.size() - 1, true});
+    }
     const WorkDirectory work;
-    std::vector<std::string> runs = {layouts[0], layouts[0]};
-    runs.insert(runs.end(), layouts.begin() + 1, layouts.end());
-    Progress progress("verify", runs.size());
-    for (std::size_t index = 0; index < runs.size(); ++index) {
-      train_at(runs[index], work.path(), run_name(index));
-      progress.advance(1, runs[index]);
+    Progress progress("verify", trials.size());
+    for (std::size_t index = 0; index < trials.size(); ++index) {
+      train_at(trials[index].layout, work.path(), run_name(index));
+      progress.advance(1, trials[index].layout);
     }
     progress.finish();
-    return report(runs, work.path());
+    return report(trials, work.path());
   }
 
  private:
+  // A run, and the earlier one that it is held against.
+  struct Trial {
+    static constexpr std::size_t kNone = static_cast<std::size_t>(-1);
+    std::string layout;
+    std::size_t against;
+    bool again;  // the same layout: the same bits
+  };
+
+  static std::int64_t smallest_share(const RunConfig& config, const std::vector<std::string>& layouts) {
+    std::int64_t widest = 1;
+    for (const std::string& layout : layouts) widest = std::max<std::int64_t>(widest, parse_layout(layout).data);
+    return std::max<std::int64_t>(1, config.train.global_batch / widest);
+  }
+
   static std::string run_name(std::size_t index) { return fmt::format("run-{}", index); }
 
   void train_at(const std::string& text, const fs::path& work, const std::string& name) const {
@@ -116,8 +144,8 @@ class VerifyVerb : public Verb {
     settings.insert(
         settings.end(),
         {"runs_dir=\"" + work.string() + "\"", "name=\"" + name + "\"", fmt::format("parallel.data={}", layout.data),
-         fmt::format("parallel.tensor={}", layout.tensor), "parallel.threads=1", fmt::format("train.steps={}", steps_),
-         "train.dtype=\"" + dtype_ + "\"", "train.micro_batch=0", "eval.every=0", "snapshot.every=0",
+         fmt::format("parallel.tensor={}", layout.tensor), fmt::format("train.micro_batch={}", micro_batch_),
+         fmt::format("train.steps={}", steps_), "train.dtype=\"" + dtype_ + "\"", "eval.every=0", "snapshot.every=0",
          "checkpoint.every=0", "log.tensorboard=false"});
     for (const std::string& setting : settings) command.insert(command.end(), {"--set", setting});
     std::vector<std::string> environment = {"OMPI_MCA_rmaps_base_oversubscribe=1", "OMPI_MCA_mpi_yield_when_idle=1"};
@@ -128,27 +156,26 @@ class VerifyVerb : public Verb {
     const int status = run_process(command, environment, log);
     if (status != 0) {
       throw Error(ExitCode::internal,
-                  fmt::format("training at {} ended with status {}:\n{}", text, status, last_lines(log, 12)),
+                  fmt::format("training at {} ended with status {}:\n{}", text, status, last_words(log, 12)),
                   "Run `headroom train` at this layout by itself; is it valid for the model?");
     }
   }
 
-  ExitCode report(const std::vector<std::string>& runs, const fs::path& work) const {
+  ExitCode report(const std::vector<Trial>& trials, const fs::path& work) const {
     const VerifyTolerance tolerance = tolerance_for(dtype_);
     fmt::print("{} steps in {}; limits: loss {:.0e}, parameters {:.0e}, snapshot {:.0e}\n", steps_, dtype_,
                tolerance.loss, tolerance.parameters, tolerance.snapshot);
     fmt::print("{:<10} {:>10} {:>11} {:>10}  {:<9} {}\n", "layout", "loss", "parameters", "snapshot", "bits", "");
     bool all = true;
-    for (std::size_t index = 1; index < runs.size(); ++index) {
-      const LayoutComparison comparison = compare_runs(work / run_name(0), work / run_name(index));
-      const bool again = index == 1;  // the reference a second time
-      const bool good = again ? comparison.same_bits && comparison.same_data : within(comparison, tolerance);
+    for (std::size_t index = 1; index < trials.size(); ++index) {
+      const Trial& trial = trials[index];
+      const LayoutComparison comparison = compare_runs(work / run_name(trial.against), work / run_name(index));
+      const bool good = trial.again ? comparison.same_bits && comparison.same_data : within(comparison, tolerance);
       all = all && good;
       std::string verdict = good ? "ok" : "DIFFERS";
       if (!good && !comparison.same_data) verdict += " (other training data)";
-      if (!good && !again)
-        verdict += fmt::format(" (worst: {}, {})", comparison.worst_parameter, comparison.worst_statistic);
-      fmt::print("{:<10} {:>10.1e} {:>11.1e} {:>10.1e}  {:<9} {}\n", again ? runs[index] + " again" : runs[index],
+      if (!good) verdict += fmt::format(" (worst: {}, {})", comparison.worst_parameter, comparison.worst_statistic);
+      fmt::print("{:<10} {:>10.1e} {:>11.1e} {:>10.1e}  {:<9} {}\n", trial.again ? trial.layout + " again" : trial.layout,
                  comparison.loss, comparison.parameters, comparison.snapshot,
                  comparison.same_bits ? "same" : "rounding", verdict);
     }
@@ -162,6 +189,8 @@ class VerifyVerb : public Verb {
   std::string dtype_ = "f64";
   std::string launcher_ = "mpirun --bind-to none -n {ranks}";
   std::vector<std::string> overrides_;
+  bool twice_ = false;
+  std::int64_t micro_batch_ = 0;
 };
 
 }  // namespace

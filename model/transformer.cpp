@@ -1,5 +1,7 @@
 #include "model/transformer.h"
 
+#include <utility>
+
 namespace headroom {
 namespace {
 
@@ -76,30 +78,33 @@ const BlockActivations& Transformer::saved_of(const Activations& activations, st
   return activations.blocks[options_.recompute == Recompute::block ? 0 : layer];
 }
 
-PassContext Transformer::forward_blocks(const Batch& batch, const Activations& activations, ActivationTap* tap) {
+PassContext Transformer::forward_blocks(const Batch& batch, const Activations& activations, ActivationTap* tap,
+                                        Pass kind) {
   const PassContext pass = pass_context(activations);
   embedding_.forward(batch.ids, batch.seq, pass.shards, activations.embedding, activations.residual[0]);
   if (tap != nullptr) {
     tap->hidden(Site::embedding_output, 0, activations.residual[0], pass.shards.first_row());
   }
-  kv_bias_mass_.clear();
   for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
     blocks_[layer].forward(activations.residual[layer], pass, saved_of(activations, layer), activations.scratch, tap,
                            activations.residual[layer + 1]);
-    note_kv_bias_mass(activations, layer);
+    if (kind == Pass::training) note_kv_bias_mass(activations, layer);
   }
+  if (kind == Pass::training) ++kv_bias_passes_;
   return pass;
 }
 
 void Transformer::note_kv_bias_mass(const Activations& activations, std::size_t layer) {
   const Tensor mass = saved_of(activations, layer).attention.bias_mass;
-  if (mass.present()) kv_bias_mass_.push_back(ops::sum(mass) / static_cast<double>(mass.elements()));
+  if (!mass.present()) return;
+  kv_bias_mass_.resize(blocks_.size());
+  kv_bias_mass_[layer] += ops::sum(mass) / static_cast<double>(mass.elements());
 }
 
 LossSum Transformer::forward_backward(const Batch& batch, double gradient_scale, ActivationTap* tap,
                                       const GradientsReady& gradients_ready) {
   const Activations& activations = activations_for(batch);
-  const PassContext pass = forward_blocks(batch, activations, tap);
+  const PassContext pass = forward_blocks(batch, activations, tap, Pass::training);
   const Tensor dx = activations.dresidual;
   const LossSum loss = classifier_.forward(activations.residual.back(), batch.targets, pass.shards,
                                            activations.classifier, tap, gradient_scale, dx);
@@ -122,14 +127,14 @@ LossSum Transformer::forward_backward(const Batch& batch, double gradient_scale,
 
 LossSum Transformer::evaluate(const Batch& batch, ActivationTap* tap) {
   const Activations& activations = activations_for(batch);
-  const PassContext pass = forward_blocks(batch, activations, tap);
+  const PassContext pass = forward_blocks(batch, activations, tap, Pass::evaluation);
   return classifier_.forward(activations.residual.back(), batch.targets, pass.shards, activations.classifier, tap,
                              std::nullopt, Tensor());
 }
 
 void Transformer::logits(const Batch& batch, Tensor out) {
   const Activations& activations = activations_for(batch);
-  const PassContext pass = forward_blocks(batch, activations, nullptr);
+  const PassContext pass = forward_blocks(batch, activations, nullptr, Pass::evaluation);
   classifier_.logits(activations.residual.back(), pass.shards, activations.classifier, out);
 }
 
@@ -143,8 +148,11 @@ std::vector<double> Transformer::dyt_alphas() const {
   return alphas;
 }
 
-std::vector<double> Transformer::kv_bias_mass() const {
-  return kv_bias_mass_;
+std::vector<double> Transformer::take_kv_bias_mass() {
+  std::vector<double> mean = std::exchange(kv_bias_mass_, {});
+  const auto passes = static_cast<double>(std::exchange(kv_bias_passes_, 0));
+  for (double& mass : mean) mass /= passes;
+  return mean;
 }
 
 double Transformer::flops_per_token(std::int64_t seq) const {

@@ -57,9 +57,9 @@ class Transformer {
 
   // DyT's alphas, two a layer (before attention, before the feed-forward); empty for other norms.
   std::vector<double> dyt_alphas() const;
-  // The mean attention mass on the KV bias' slot in the last training pass, one a layer over this rank's heads; empty
-  // without one.
-  std::vector<double> kv_bias_mass() const;
+  // The mean attention mass on the KV bias' slot over the training passes since the last call, one a layer over this
+  // rank's heads and tokens; empty without a bias or a pass.
+  std::vector<double> take_kv_bias_mass();
 
   // Forward FLOPs and backward FLOPs of one token's matrix products: 6 N + 6 L d T (reference: docs/metrics.md).
   double flops_per_token(std::int64_t seq) const;
@@ -81,7 +81,8 @@ class Transformer {
   const Activations& activations_for(const Batch& batch);
   PassContext pass_context(const Activations& activations) const;
   const BlockActivations& saved_of(const Activations& activations, std::size_t layer) const;
-  PassContext forward_blocks(const Batch& batch, const Activations& activations, ActivationTap* tap);
+  enum class Pass : std::uint8_t { training, evaluation };
+  PassContext forward_blocks(const Batch& batch, const Activations& activations, ActivationTap* tap, Pass kind);
   void note_kv_bias_mass(const Activations& activations, std::size_t layer);
 
   ModelConfig config_;
@@ -96,7 +97,8 @@ class Transformer {
   std::vector<Arena::Category> plan_;
   std::int64_t planned_tokens_ = 0;
   Activations activations_;
-  std::vector<double> kv_bias_mass_;
+  std::vector<double> kv_bias_mass_;  // a sum over kv_bias_passes_
+  std::int64_t kv_bias_passes_ = 0;
 };
 
 }  // namespace headroom

@@ -102,16 +102,16 @@ json to_json(const Manifest& manifest) {
 }
 
 // Throws nlohmann's exceptions where a member is missing or of another type.
-Manifest manifest_of(const json& json) {
+Manifest manifest_of(const json& parsed) {
   Manifest manifest{
-      .position = {json.at("step").get<std::int64_t>(), json.at("tokens").get<std::int64_t>()},
-      .layout = {json.at("data").get<int>(), json.at("tensor").get<int>()},
-      .dtype = json.at("dtype").get<std::string>(),
-      .identity = {json.at("config").get<std::string>(), json.at("corpus").get<std::string>(),
-                   json.at("commit").get<std::string>()},
+      .position = {parsed.at("step").get<std::int64_t>(), parsed.at("tokens").get<std::int64_t>()},
+      .layout = {parsed.at("data").get<int>(), parsed.at("tensor").get<int>()},
+      .dtype = parsed.at("dtype").get<std::string>(),
+      .identity = {parsed.at("config").get<std::string>(), parsed.at("corpus").get<std::string>(),
+                   parsed.at("commit").get<std::string>()},
       .files = {},
   };
-  for (const auto& file : json.at("files")) {
+  for (const auto& file : parsed.at("files")) {
     manifest.files.push_back({file.at("name").get<std::string>(), file.at("bytes").get<std::uintmax_t>()});
   }
   return manifest;

@@ -47,20 +47,25 @@ StepOutcome Engine::step(std::int64_t step, double lr, std::span<const Batch> mi
 
   StepOutcome outcome;
   outcome.loss = sum_over_data(local, mesh_->data());
-  outcome.grad_norm = optimizer_.gradient_norm();
+  // The passes divided by all tokens; targets that do not count take no part in the mean.
+  const double uncounted = tokens / static_cast<double>(outcome.loss.tokens);
+  outcome.grad_norm = optimizer_.gradient_norm() * uncounted;
   if (!std::isfinite(outcome.loss.nll) || !std::isfinite(outcome.grad_norm)) {
     throw Error(ExitCode::diverged,
                 fmt::format("step {}: loss {} and gradient norm {} are not both finite", step, outcome.loss.mean(),
                             outcome.grad_norm),
                 "Lower optim.lr, raise optim.schedule.warmup_steps, or check the data of this step (batch_crc).");
   }
-  const double scale = clip_scale(outcome.grad_norm, config_.optim.clip);
-  outcome.clipped = scale < 1.0;
-  optimizer_.update(step, lr, scale);
+  const double clipping = clip_scale(outcome.grad_norm, config_.optim.clip);
+  outcome.clipped = clipping < 1.0;
+  optimizer_.update(step, lr, clipping * uncounted);
   if (tvr_due(config_.optim, step)) {
     outcome.tvr = apply_tvr(model_.parameters(), shard_, *mesh_, config_.optim);
   }
   gather_parameters(model_.parameters(), shard_, *mesh_);
+  outcome.kv_bias_mass = model_.take_kv_bias_mass();
+  mesh_->world().all_reduce(std::span<double>(outcome.kv_bias_mass), Reduction::sum);
+  for (double& mass : outcome.kv_bias_mass) mass /= mesh_->world().size();
   return outcome;
 }
 

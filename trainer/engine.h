@@ -22,6 +22,7 @@ struct StepOutcome {
   double grad_norm = 0.0;
   bool clipped = false;
   std::optional<TvrReport> tvr;
+  std::vector<double> kv_bias_mass;  // mean attention on the bias slot, one a layer; empty without a KV bias
 };
 
 class Engine {

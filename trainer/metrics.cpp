@@ -4,6 +4,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/file.h"
 
 namespace headroom {
 namespace {

@@ -21,6 +21,9 @@ class MetricsWriter {
   // once. Throws ExitCode::disk_full.
   void write(const nlohmann::ordered_json& record);
 
+  // Waits until all records are on the disk. Throws ExitCode::disk_full.
+  void sync() { file_.sync(); }
+
  private:
   AppendFile file_;
 };

@@ -1,6 +1,6 @@
 // runs/NAME: where everything that a run writes has its place, and the lock that keeps a second run out of it.
 //
-//   config.toml  metrics.jsonl  logs/  tensorboard/  snapshots/  checkpoints/  report/  lock
+//   config.toml  metrics.jsonl  logs/  tensorboard/  snapshots/  checkpoints/  report/  lock  finished
 //
 // The lock is held by the operating system for as long as the owning process lives (flock), so that nothing has to be
 // cleaned up after a crash; the file's text says who holds it.
@@ -31,6 +31,7 @@ class RunDirectory {
   std::filesystem::path snapshots() const { return path_ / "snapshots"; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
   std::filesystem::path report() const { return path_ / "report"; }
+  std::filesystem::path finished_mark() const { return path_ / "finished"; }
 
  private:
   explicit RunDirectory(std::filesystem::path path) : path_(std::move(path)) {}

@@ -15,7 +15,7 @@ nlohmann::ordered_json to_json(const StepRecord& record) {
       {"tokens_per_second", static_cast<double>(record.step_tokens) / record.seconds},
       {"memory_bytes", record.memory_bytes},
       {"batch_crc", fmt::format("{:08x}", record.batch_crc)},
-      {"comm", {{"data_bytes", record.data_bytes}, {"tensor_bytes", record.tensor_bytes}}},
+      {"comm", {{"data_bytes", record.data_bytes}, {"tensor_bytes", record.tensor_bytes}, {"seconds", record.waited}}},
   };
   if (record.outcome.tvr) {
     json["tvr"] = {{"rescaled", record.outcome.tvr->rescaled},
@@ -23,7 +23,7 @@ nlohmann::ordered_json to_json(const StepRecord& record) {
                    {"max_ratio", record.outcome.tvr->max_ratio},
                    {"mean_std", record.outcome.tvr->mean_std}};
   }
-  if (!record.kv_bias_mass.empty()) json["kv_bias_mass"] = record.kv_bias_mass;
+  if (!record.outcome.kv_bias_mass.empty()) json["kv_bias_mass"] = record.outcome.kv_bias_mass;
   if (!record.dyt_alphas.empty()) {
     nlohmann::ordered_json layers = nlohmann::ordered_json::array();
     for (std::size_t index = 0; index + 1 < record.dyt_alphas.size(); index += 2) {

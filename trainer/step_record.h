@@ -21,7 +21,7 @@ struct StepRecord {
   std::uint32_t batch_crc = 0;
   std::int64_t data_bytes = 0;    // sent in this step
   std::int64_t tensor_bytes = 0;  //
-  std::vector<double> kv_bias_mass;
+  double waited = 0.0;            // seconds in communication that computing did not hide
   std::vector<double> dyt_alphas;
 };
 

@@ -6,9 +6,11 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <utility>
 
 #include "analysis/monitor.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/progress.h"
 #include "base/system.h"
 #include "base/version.h"
@@ -71,7 +73,8 @@ class Run {
   void resume_from_checkpoint();
   void write_provenance();
   ordered_json one_step(std::int64_t step);
-  void after_step(std::int64_t step, ordered_json& record);
+  void look(std::int64_t step, ordered_json& record);
+  void keep(std::int64_t step);
   void finish();
 
   RunConfig config_;
@@ -85,10 +88,13 @@ class Run {
   RunSnapshots snapshots_;
   CheckpointIdentity identity_;
   TrainingPosition position_;
+  ordered_json last_checkpoint_;  // its receipt, until a record or the end has told it
 };
 
 CheckpointIdentity identity_of(const RunConfig& config, const Corpus& corpus) {
-  return {fingerprint(config), fmt::format("{:016x}", corpus.train.fingerprint()), build_commit()};
+  const std::string parts = fmt::format("{:016x} {:016x} {}", corpus.train.fingerprint(), corpus.valid.fingerprint(),
+                                        corpus.train.tokenizer_fingerprint());
+  return {fingerprint(config), hex_hash(parts), build_commit()};
 }
 
 Run::Run(const RunConfig& config, const Mesh& mesh, const Corpus& corpus, RunDirectory directory)
@@ -114,10 +120,26 @@ void Run::announce(int threads) {
              timing.bytes_per_second * 1e-9);
   }
   for (const std::string& note : snapshots_.notes()) log_warning("probe: {}", note);
+  const std::int64_t warmup = warmup_steps(config_.optim, config_.train.global_batch * config_.model.seq_len);
+  if (warmup >= config_.train.steps) {
+    log_warning("the warm-up of {} steps is as long as the run of {}: the learning rate never falls", warmup,
+                config_.train.steps);
+  }
   log_info("run {} ({}): {:.2f} M parameters, {} steps of {} x {} tokens", config_.name,
            config_.variant.empty() ? "no variant named" : config_.variant,
            static_cast<double>(engine_.model().parameters().logical_elements()) * 1e-6, config_.train.steps,
            config_.train.global_batch, config_.model.seq_len);
+}
+
+// A fingerprint only says that two configs differ; the run's own config says where.
+void refuse_other_config(const std::filesystem::path& config_file, const RunConfig& config) {
+  if (!std::filesystem::exists(config_file)) return;  // the checkpoint's fingerprint decides
+  const std::vector<std::string> differences = computing_differences(load_config(config_file, {}), config);
+  if (differences.empty()) return;
+  throw Error(ExitCode::bad_checkpoint,
+              fmt::format("this config differs from the one that the run began with, {}:\n  {}", config_file.string(),
+                          fmt::join(differences, "\n  ")),
+              "Resume with the run's own config, or give this run another name (--set name=...).");
 }
 
 void Run::resume_from_checkpoint() {
@@ -126,6 +148,7 @@ void Run::resume_from_checkpoint() {
     log_info("no checkpoint in {} yet: starting from the beginning", outputs_.directory.checkpoints().string());
     return;
   }
+  refuse_other_config(outputs_.directory.config_file(), config_);
   position_ = load_checkpoint(*checkpoint, identity_, engine_, *mesh_);
   log_info("resumed from {} at step {}", checkpoint->string(), position_.step);
 }
@@ -136,13 +159,17 @@ void Run::open(bool resume) {
   write_file_atomically(outputs_.directory.config_file(), to_toml(config_));
   outputs_.metrics.emplace(outputs_.directory.metrics_file(), position_.step);
   if (config_.log.tensorboard) outputs_.events.emplace(outputs_.directory.tensorboard(), position_.step);
-  if (position_.step == 0) write_provenance();
+  if (position_.step == config_.train.steps) return;  // finished already
+  std::filesystem::remove(outputs_.directory.finished_mark());
+  write_provenance();
 }
 
+// What the records that follow come from; once more where a run goes on, perhaps elsewhere.
 void Run::write_provenance() {
   const CommunicationFormula formula = communication_formula(config_, mesh_->layout());
   outputs_.metrics->write(
       {{"run", config_.name},
+       {"resumed_after", position_.step},
        {"variant", config_.variant},
        {"parameters", engine_.model().parameters().logical_elements()},
        {"layout", fmt::format("{}x{}", mesh_->layout().data, mesh_->layout().tensor)},
@@ -155,15 +182,16 @@ void Run::write_provenance() {
 }
 
 ordered_json Run::one_step(std::int64_t step) {
+  const auto begin = Clock::now();
   const std::int64_t step_tokens = config_.train.global_batch * config_.model.seq_len;
   const std::vector<Batch> batches = data_.read(step);
   const Traffic data_before = mesh_->data().traffic();
   const Traffic tensor_before = mesh_->tensor().traffic();
+  const double waited_before = mesh_->data().seconds_waiting() + mesh_->tensor().seconds_waiting();
 
   StepRecord record;
   record.step = step;
   record.lr = learning_rate(config_.optim, step, config_.train.steps, step_tokens);
-  const auto begin = Clock::now();
   monitor_.begin_step();
   ActivationTap* const tap = config_.monitor.enabled ? &monitor_ : nullptr;
   record.outcome = engine_.step(step, record.lr, batches, tap, [&](std::size_t micro_batch) {
@@ -171,9 +199,9 @@ ordered_json Run::one_step(std::int64_t step) {
         static_cast<std::int64_t>(data_.first_sample(step, micro_batch)) - (step - 1) * config_.train.global_batch,
         config_.model.seq_len);
   });
-  record.seconds = seconds_since(begin);
   record.data_bytes = mesh_->data().traffic().bytes - data_before.bytes;
   record.tensor_bytes = mesh_->tensor().traffic().bytes - tensor_before.bytes;
+  record.waited = mesh_->data().seconds_waiting() + mesh_->tensor().seconds_waiting() - waited_before;
 
   position_ = {step, position_.tokens + step_tokens};
   record.epoch = data_.epoch(step);
@@ -182,23 +210,23 @@ ordered_json Run::one_step(std::int64_t step) {
   record.batch_crc = data_.crc(batches);
   record.memory_bytes = peak_memory_bytes();
   mesh_->world().all_reduce(std::span<std::int64_t>(&record.memory_bytes, 1), Reduction::max);
-  record.kv_bias_mass = engine_.model().kv_bias_mass();
-  mesh_->world().all_reduce(std::span<double>(record.kv_bias_mass), Reduction::sum);
-  for (double& mass : record.kv_bias_mass) mass /= mesh_->world().size();
   record.dyt_alphas = engine_.model().dyt_alphas();
+  std::optional<MonitorRecord> monitor;
+  if (config_.monitor.enabled) monitor = monitor_.collect(*mesh_);
+  record.seconds = seconds_since(begin);
 
   ordered_json json = to_json(record);
-  if (config_.monitor.enabled) {
-    const MonitorRecord monitor = monitor_.collect(*mesh_);
-    json["layer_max"] = monitor.max;
-    json["layer_median"] = monitor.median;
-    json["layer_ratio"] = monitor.ratio;
-    json["layer_argmax"] = monitor.argmax;
+  if (monitor) {
+    json["layer_max"] = monitor->max;
+    json["layer_median"] = monitor->median;
+    json["layer_ratio"] = monitor->ratio;
+    json["layer_argmax"] = monitor->argmax;
   }
   return json;
 }
 
-void Run::after_step(std::int64_t step, ordered_json& record) {
+// Evaluation and snapshot, where they are due; what they cost and found goes into the step's record.
+void Run::look(std::int64_t step, ordered_json& record) {
   const std::int64_t last = config_.train.steps;
   if (due(step, config_.eval.every, last)) {
     const auto begin = Clock::now();
@@ -215,12 +243,17 @@ void Run::after_step(std::int64_t step, ordered_json& record) {
     record["snapshot"] = {
         {"file", receipt.path.filename().string()}, {"seconds", receipt.seconds}, {"bytes", receipt.bytes}};
   }
-  if (due(step, config_.checkpoint.every, last)) {
-    const CheckpointReceipt receipt = save_checkpoint(outputs_.directory.checkpoints(), position_, identity_, engine_,
-                                                      *mesh_, config_.checkpoint.keep);
-    record["checkpoint"] = {
-        {"path", receipt.path.filename().string()}, {"seconds", receipt.seconds}, {"bytes", receipt.bytes}};
-  }
+}
+
+// The checkpoint, where it is due. The step's record is on the disk before it: a run that goes on from the checkpoint
+// must find it there.
+void Run::keep(std::int64_t step) {
+  if (!due(step, config_.checkpoint.every, config_.train.steps)) return;
+  if (outputs_.metrics) outputs_.metrics->sync();
+  const CheckpointReceipt receipt = save_checkpoint(outputs_.directory.checkpoints(), position_, identity_, engine_,
+                                                    *mesh_, config_.checkpoint.keep);
+  last_checkpoint_ = {
+      {"path", receipt.path.filename().string()}, {"seconds", receipt.seconds}, {"bytes", receipt.bytes}};
 }
 
 void Run::train() {
@@ -231,12 +264,15 @@ void Run::train() {
   }
   for (std::int64_t step = position_.step + 1; step <= config_.train.steps; ++step) {
     ordered_json record = one_step(step);
-    after_step(step, record);
-    if (!root()) continue;
-    outputs_.metrics->write(record);
-    if (outputs_.events) outputs_.events->write(step, scalars_of(record));
-    progress->advance(1, fmt::format("step {}  loss {:.4f}  {:.0f} tokens/s", step, record["loss"].get<double>(),
-                                     record["tokens_per_second"].get<double>()));
+    look(step, record);
+    if (!last_checkpoint_.is_null()) record["checkpoint"] = std::exchange(last_checkpoint_, nullptr);
+    if (root()) {
+      outputs_.metrics->write(record);
+      if (outputs_.events) outputs_.events->write(step, scalars_of(record));
+      progress->advance(1, fmt::format("step {}  loss {:.4f}  {:.0f} tokens/s", step, record["loss"].get<double>(),
+                                       record["tokens_per_second"].get<double>()));
+    }
+    keep(step);
   }
   if (progress) progress->finish();
   finish();
@@ -245,8 +281,9 @@ void Run::train() {
 // The mark by which scripts tell a finished run from one to resume.
 void Run::finish() {
   if (!root()) return;
-  const ordered_json finished = {{"step", position_.step}, {"tokens", position_.tokens}, {"time", local_time()}};
-  write_file_atomically(path() / "finished", finished.dump() + "\n");
+  ordered_json finished = {{"step", position_.step}, {"tokens", position_.tokens}, {"time", local_time()}};
+  if (!last_checkpoint_.is_null()) finished["checkpoint"] = last_checkpoint_;
+  write_file_atomically(outputs_.directory.finished_mark(), finished.dump() + "\n");
   log_info("{} finished: {} steps, {} tokens, in {}", config_.name, position_.step, position_.tokens, path().string());
 }
 
@@ -295,6 +332,10 @@ std::filesystem::path train(const RunConfig& loaded, const TrainOptions& options
   const Mesh mesh(std::move(world), layout);
   const int threads = set_threads(loaded, mesh.world());
 
+  if (loaded.data.corpus.empty()) {
+    throw Error(ExitCode::bad_config, "data.corpus is not set: there is nothing to train on",
+                "Make a corpus with `headroom tokenize` and name its directory (--set data.corpus=...).");
+  }
   const Corpus corpus = Corpus::open(loaded.data.corpus, loaded.data.valid);
   const RunConfig config = resolved_for(loaded, layout, corpus.vocab_size);
   RunDirectory directory = take_directory(config.runs_dir / config.name, options.resume, mesh.world());

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <type_traits>
 
 #include "analysis/snapshot_reader.h"
+#include "analysis/snapshot_schema.h"
 #include "trainer/checkpoint.h"
 
 namespace headroom {
@@ -83,46 +86,76 @@ void compare_parameters(const fs::path& reference, const fs::path& run, LayoutCo
   }
 }
 
-void compare_statistic(const std::string& name, const std::vector<float>& expected, const std::vector<float>& actual,
-                       LayoutComparison& result) {
-  HEADROOM_CHECK(expected.size() == actual.size(), "{}: {} and {} values", name, expected.size(), actual.size());
-  double scale = 0.0;
-  double difference = 0.0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    if (std::isnan(expected[i]) && std::isnan(actual[i])) continue;  // after a sequence's end
-    scale = std::max(scale, std::abs(static_cast<double>(expected[i])));
-    raise(difference, std::abs(static_cast<double>(actual[i]) - static_cast<double>(expected[i])));
+// An array of a snapshot, whatever its type in the file.
+struct NamedArray {
+  std::string name;
+  bool places = false;  // tokens, channels, counts: whole numbers that are equal or not
+  std::vector<double> values;
+};
+
+std::vector<NamedArray> arrays_of(const SnapshotFile& file) {
+  std::vector<NamedArray> arrays;
+  const auto add = [&](const std::string& prefix) {
+    return [&arrays, prefix](const char* name, const auto& values, const H5Dims&) {
+      using Value = typename std::decay_t<decltype(values)>::value_type;
+      arrays.push_back({prefix + name, std::is_integral_v<Value>, {values.begin(), values.end()}});
+    };
+  };
+  for (const auto& [site, statistics] : file.sites) {
+    const std::string prefix = std::string(name_of(site)) + "/";
+    snapshot_schema::for_each_array(statistics, statistics.layers, file.dims, add(prefix));
   }
-  const double relative = scale > 0.0 ? difference / scale : difference;
-  if (raise(result.snapshot, relative)) result.worst_statistic = name;
+  snapshot_schema::for_each_array(file.attention, file.dims, add(""));
+  add("weights/")("mean", file.weights.mean, {});
+  add("weights/")("std", file.weights.std, {});
+  add("weights/")("max_abs", file.weights.max_abs, {});
+  return arrays;
+}
+
+// How far an array is from the reference: the largest distance over the largest magnitude of its kind; of places and
+// counts the share that differs. A NaN equals a NaN: both stand after a sequence's end.
+double distance(const NamedArray& expected, const NamedArray& actual, double magnitude) {
+  HEADROOM_CHECK(expected.name == actual.name && expected.values.size() == actual.values.size(),
+                 "{} with {} values, {} with {}", expected.name, expected.values.size(), actual.name,
+                 actual.values.size());
+  double largest = 0.0;
+  double differing = 0.0;
+  for (std::size_t i = 0; i < expected.values.size(); ++i) {
+    const double want = expected.values[i];
+    const double have = actual.values[i];
+    if (std::isnan(want) && std::isnan(have)) continue;
+    raise(largest, std::abs(have - want));
+    differing += want != have ? 1.0 : 0.0;
+  }
+  if (expected.places) return differing / std::max(1.0, static_cast<double>(expected.values.size()));
+  return magnitude > 0.0 ? largest / magnitude : largest;
+}
+
+double largest_magnitude(const NamedArray& array) {
+  double largest = 0.0;
+  for (const double value : array.values) largest = std::max(largest, std::abs(value));  // NaNs do not count
+  return largest;
 }
 
 void compare_snapshots(const fs::path& reference, const fs::path& run, LayoutComparison& result) {
   const SnapshotReader expected_file = SnapshotReader::open(newest_snapshot(reference));
   const SnapshotReader actual_file = SnapshotReader::open(newest_snapshot(run));
-  const SnapshotFile& expected = expected_file.contents();
-  const SnapshotFile& actual = actual_file.contents();
-  result.same_data = result.same_data && expected.probe.ids == actual.probe.ids;
-  for (const auto& entry : expected.sites) {
-    const Site site = entry.first;
-    const SiteStatistics& want = entry.second;
-    const SiteStatistics& have = actual.sites.at(site);
-    const auto compare = [&](const char* name, std::vector<float> SiteStatistics::*member) {
-      compare_statistic(fmt::format("{}/{}", name_of(site), name), want.*member, have.*member, result);
-    };
-    compare("max_abs", &SiteStatistics::max_abs);
-    compare("median_abs", &SiteStatistics::median_abs);
-    compare("rms", &SiteStatistics::rms);
-    compare("std", &SiteStatistics::std);
-    compare("kurtosis", &SiteStatistics::kurtosis);
-    compare("mmr_mean", &SiteStatistics::mmr_mean);
-    compare("channel_max", &SiteStatistics::channel_max);
-    compare("token_max", &SiteStatistics::token_max);
+  result.same_data = result.same_data && expected_file.contents().probe.ids == actual_file.contents().probe.ids;
+  const std::vector<NamedArray> expected = arrays_of(expected_file.contents());
+  const std::vector<NamedArray> actual = arrays_of(actual_file.contents());
+  HEADROOM_CHECK(expected.size() == actual.size(), "{} and {} arrays", expected.size(), actual.size());
+  // A mean may be zero but for rounding; it is measured by what it is the mean of.
+  std::map<std::string, double> magnitudes;
+  for (const NamedArray& array : expected) magnitudes[array.name] = largest_magnitude(array);
+  const auto magnitude_of = [&](const std::string& name) {
+    if (!name.ends_with("/mean")) return magnitudes.at(name);
+    const std::string whole = name.substr(0, name.size() - 4);
+    return magnitudes.at(whole + (magnitudes.contains(whole + "rms") ? "rms" : "max_abs"));
+  };
+  for (std::size_t index = 0; index < expected.size(); ++index) {
+    const double difference = distance(expected[index], actual[index], magnitude_of(expected[index].name));
+    if (raise(result.snapshot, difference)) result.worst_statistic = expected[index].name;
   }
-  compare_statistic("attention/mass_first", expected.attention.mass_first, actual.attention.mass_first, result);
-  compare_statistic("attention/bias_mass", expected.attention.bias_mass, actual.attention.bias_mass, result);
-  compare_statistic("attention/key_mass", expected.attention.key_mass, actual.attention.key_mass, result);
-  compare_statistic("weights/std", expected.weights.std, actual.weights.std, result);
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 
 #include "tests/model/tiny_model.h"
 #include "tests/mpi_world.h"
@@ -26,10 +28,10 @@ class HeldOutLoss : public testing::Test {
     tokens_.emplace(TokenFile::open(scratch_.file("valid.bin", bytes)));
   }
 
-  static Transformer model_on(const Mesh& mesh, std::int64_t micro_batch) {
-    Transformer model(tiny::config(), mesh, {.dtype = DType::f64});
-    model.parameters().initialize(7);
-    model.plan(micro_batch, kSeq);
+  static std::unique_ptr<Transformer> model_on(const Mesh& mesh, std::int64_t micro_batch) {
+    auto model = std::make_unique<Transformer>(tiny::config(), mesh, TransformerOptions{.dtype = DType::f64});
+    model->parameters().initialize(7);
+    model->plan(micro_batch, kSeq);
     return model;
   }
 
@@ -40,12 +42,12 @@ class HeldOutLoss : public testing::Test {
 TEST_F(HeldOutLoss, CountsEveryTargetOnceAtEveryLayoutAndMicroBatch) {
   // Window by window, one rank.
   const Mesh alone = Mesh::single();
-  Transformer plain = model_on(alone, 1);
+  const auto plain = model_on(alone, 1);
   const HeldOut windows(*tokens_, kSeq, 0);
   ASSERT_EQ(windows.windows(), 8u);
   LossSum expected;
   for (std::uint64_t window = 0; window < windows.windows(); ++window) {
-    expected += plain.evaluate(windows.read(window, 1, tiny::config().vocab_size), nullptr);
+    expected += plain->evaluate(windows.read(window, 1, tiny::config().vocab_size), nullptr);
   }
   ASSERT_EQ(expected.tokens, static_cast<std::int64_t>(kTokens) - 1);
 
@@ -54,8 +56,8 @@ TEST_F(HeldOutLoss, CountsEveryTargetOnceAtEveryLayoutAndMicroBatch) {
     for (const std::int64_t micro_batch : {2, 4, 6}) {
       SCOPED_TRACE(fmt::format("{}x{}, micro-batch {}", ranks / tensor, tensor, micro_batch));
       const Mesh mesh(test_runtime().world(), {ranks / tensor, tensor});
-      Transformer model = model_on(mesh, micro_batch);
-      const LossSum loss = evaluate_held_out(model, windows, micro_batch, mesh);
+      const auto model = model_on(mesh, micro_batch);
+      const LossSum loss = evaluate_held_out(*model, windows, micro_batch, mesh);
       EXPECT_EQ(loss.tokens, expected.tokens);
       EXPECT_NEAR(loss.nll, expected.nll, 1e-10 * expected.nll);
     }
