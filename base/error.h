@@ -22,7 +22,6 @@ enum class ExitCode : int {
   out_of_memory = 8,   //
   disk_full = 9,       // no space, read-only or vanished directory
   busy = 10,           // the run directory belongs to another run
-  requeue = 85,        // stopped by a signal after a checkpoint: start me again
 };
 
 // What went wrong (`what()`), the exit code it stands for, and what the user can do about it (`hint()`, may be empty).

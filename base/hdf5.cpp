@@ -164,6 +164,15 @@ std::size_t H5File::elements(const H5Dims& dims) {
   return product;
 }
 
+std::size_t H5File::stored_elements(const std::string& dataset, H5Type type, const H5Dims& dims) const {
+  const Handle handle = state_->typed_dataset(dataset, type);
+  const std::size_t count = elements(dims);
+  const auto stored = static_cast<std::size_t>(H5Dget_storage_size(handle.get()));
+  if (count <= stored / H5Tget_size(memory_type(type))) return count;
+  throw Error(ExitCode::bad_checkpoint, fmt::format("{}: `{}` claims shape {}, but only {} bytes of it are stored",
+                                                    state_->path.string(), dataset, text_of(dims), stored));
+}
+
 void H5File::expect_dims(const std::string& dataset, const H5Dims& expected) const {
   const H5Dims found = dims(dataset);
   if (found == expected) return;

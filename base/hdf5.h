@@ -102,7 +102,7 @@ class H5File {
   H5Array<T> read(const std::string& dataset) const {
     H5Array<T> array;
     array.dims = dims(dataset);
-    array.values.resize(elements(array.dims));
+    array.values.resize(stored_elements(dataset, h5_type_of<T>(), array.dims));
     read_numbers(dataset, h5_type_of<T>(), array.values.data(), array.values.size());
     return array;
   }
@@ -138,6 +138,8 @@ class H5File {
   explicit H5File(std::unique_ptr<State> state);
 
   static std::size_t elements(const H5Dims& dims);
+  // The same, refusing a damaged dataset that claims more values than its file holds bytes for.
+  std::size_t stored_elements(const std::string& dataset, H5Type type, const H5Dims& dims) const;
   void reserve_numbers(const std::string& dataset, H5Type type, const H5Dims& dims);
   void write_numbers(const std::string& dataset, H5Type type, const void* values, std::size_t size, const H5Dims& dims);
   void write_numbers_slab(const std::string& dataset, H5Type type, const void* values, std::size_t size,

@@ -3,14 +3,13 @@
 #include <sentencepiece_processor.h>
 
 #include <algorithm>
-#include <chrono>
-#include <ctime>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/system.h"
 #include "data/corpus.h"
 #include "data/corpus_directory.h"
 #include "data/ordered_workers.h"
@@ -203,7 +202,7 @@ class Builder {
     }
     const ordered_json json = {{"format", "headroom-corpus"},
                                {"version", 1},
-                               {"created", now()},
+                               {"created", utc_time()},
                                {"tokenizer", tokenizer},
                                {"train", split("train.tokens", result_.train)},
                                {"valid", split("valid.tokens", result_.valid)},
@@ -215,15 +214,6 @@ class Builder {
                                {"sources", sources}};
     // A file name need not be UTF-8; JSON must be.
     write_file_atomically(directory / "corpus.json", json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
-  }
-
-  static std::string now() {
-    const std::time_t seconds = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
-    std::tm utc = {};
-    gmtime_r(&seconds, &utc);
-    char text[32];
-    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    return text;
   }
 
   const BuildOptions& options_;

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/file.h"
 
 namespace headroom {
 namespace {
@@ -22,11 +23,6 @@ namespace fs = std::filesystem;
 constexpr std::array<const char*, 10> kOwnFiles = {
     "corpus.json",          "corpus.json.partial", "tokenizer.model",      "tokenizer.model.partial", "train.tokens",
     "train.tokens.offsets", "valid.tokens",        "valid.tokens.offsets", "documents.records",       "lock"};
-
-[[noreturn]] void fail_disk(const fs::path& path, const std::string& what) {
-  throw Error(ExitCode::disk_full, fmt::format("{}: {}", path.string(), what),
-              "Check that the place exists, has space, and may be written to.");
-}
 
 // Throws when `directory` is no directory or holds what no build puts there.
 void check_own(const fs::path& directory) {
@@ -43,13 +39,15 @@ void check_own(const fs::path& directory) {
   }
 }
 
-void remove_own(const fs::path& directory, bool with_lock) {
-  std::error_code error;
+// The first failure, or none.
+std::error_code remove_own(const fs::path& directory, bool with_lock) {
   for (const char* name : kOwnFiles) {
     if (!with_lock && std::strcmp(name, "lock") == 0) continue;
+    std::error_code error;
     fs::remove(directory / name, error);
-    if (error) fail_disk(directory / name, "cannot be removed: " + error.message());
+    if (error) return error;
   }
+  return {};
 }
 
 void check_target(const fs::path& target, bool overwrite, const std::vector<fs::path>& sources) {
@@ -70,6 +68,20 @@ void check_target(const fs::path& target, bool overwrite, const std::vector<fs::
   }
 }
 
+// Swaps two directories' names. Both change at once, so that there is always a whole corpus under the target's; a file
+// system that cannot do that (NFS) gets two renames.
+void exchange(const fs::path& partial, const fs::path& target) {
+  if (::renameat2(AT_FDCWD, partial.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE) == 0) return;
+  if (errno != EINVAL && errno != ENOSYS) throw_write_error(target, "replace", errno);
+  fs::path old = target;
+  old += ".old";
+  std::error_code error;
+  fs::rename(target, old, error);
+  if (!error) fs::rename(partial, target, error);
+  if (!error) fs::rename(old, partial, error);
+  if (error) throw_write_error(target, "replace", error.value());
+}
+
 }  // namespace
 
 CorpusDirectory::CorpusDirectory(const fs::path& target, bool overwrite, const std::vector<fs::path>& sources)
@@ -79,47 +91,43 @@ CorpusDirectory::CorpusDirectory(const fs::path& target, bool overwrite, const s
   partial_ = target_;
   partial_ += ".partial";
   if (fs::exists(fs::symlink_status(partial_))) check_own(partial_);
-  std::error_code error;
-  fs::create_directories(partial_, error);
-  if (error) fail_disk(partial_, "cannot be made: " + error.message());
+  make_directories(partial_);
   const fs::path lock = partial_ / "lock";
-  lock_ = ::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (lock_ < 0) fail_disk(lock, std::strerror(errno));
-  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
-    ::close(lock_);
+  lock_ = Descriptor(::open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
+  if (!lock_) throw_write_error(lock, "open", errno);
+  if (::flock(lock_.get(), LOCK_EX | LOCK_NB) != 0) {
     throw Error(ExitCode::busy, fmt::format("another process is building {}", target_.string()),
                 "Wait for it, or choose another place.");
   }
-  try {
-    remove_own(partial_, /*with_lock=*/false);
-  } catch (...) {
-    ::close(lock_);
-    throw;
-  }
+  const std::error_code error = remove_own(partial_, /*with_lock=*/false);
+  if (error) throw_write_error(partial_, "empty", error.value());
 }
 
 CorpusDirectory::~CorpusDirectory() {
-  if (lock_ >= 0) ::close(lock_);
+  if (published_ || !lock_) return;
+  // The lock last, so that no second build begins in what is being removed; a destructor has nobody to tell of errors.
+  if (!remove_own(partial_, /*with_lock=*/true)) {
+    std::error_code ignored;
+    fs::remove(partial_, ignored);
+  }
 }
 
 void CorpusDirectory::publish() {
   std::error_code error;
   fs::remove(partial_ / "documents.records", error);
-  if (error) fail_disk(partial_ / "documents.records", "cannot be removed: " + error.message());
-  const bool replaces = fs::exists(target_);
-  if (replaces) {
-    // Both names change at once: there is always a whole corpus under the target's.
-    if (::renameat2(AT_FDCWD, partial_.c_str(), AT_FDCWD, target_.c_str(), RENAME_EXCHANGE) != 0) {
-      fail_disk(target_, std::string("cannot be replaced: ") + std::strerror(errno));
-    }
-    fs::remove(target_ / "lock", error);
-    remove_own(partial_, /*with_lock=*/true);
-    fs::remove(partial_, error);
+  if (error) throw_write_error(partial_ / "documents.records", "remove", error.value());
+  if (fs::exists(target_)) {
+    exchange(partial_, target_);
+    error = remove_own(partial_, /*with_lock=*/true);
+    if (!error) fs::remove(partial_, error);
   } else {
-    fs::remove(partial_ / "lock", error);
-    if (!error) fs::rename(partial_, target_, error);
+    fs::rename(partial_, target_, error);
   }
-  if (error) fail_disk(target_, "cannot be put in place: " + error.message());
+  // The lock is ours until the corpus has its name.
+  if (!error) fs::remove(target_ / "lock", error);
+  if (error) throw_write_error(target_, "put in place", error.value());
+  sync_directory(target_.parent_path());
+  published_ = true;
 }
 
 }  // namespace headroom

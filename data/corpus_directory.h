@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <vector>
 
+#include "base/descriptor.h"
+
 namespace headroom {
 
 class CorpusDirectory {
@@ -13,7 +15,7 @@ class CorpusDirectory {
   // builds there, ExitCode::disk_full when the directory cannot be made.
   CorpusDirectory(const std::filesystem::path& target, bool overwrite,
                   const std::vector<std::filesystem::path>& sources);
-  // Leaves an unfinished NAME.partial where it is: the next build removes it.
+  // Removes an unfinished NAME.partial; what a killed build leaves, the next one removes.
   ~CorpusDirectory();
   CorpusDirectory(const CorpusDirectory&) = delete;
   CorpusDirectory& operator=(const CorpusDirectory&) = delete;
@@ -26,7 +28,8 @@ class CorpusDirectory {
  private:
   std::filesystem::path target_;
   std::filesystem::path partial_;
-  int lock_ = -1;
+  Descriptor lock_;
+  bool published_ = false;
 };
 
 }  // namespace headroom

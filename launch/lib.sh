@@ -69,12 +69,14 @@ stage_end() {
   echo "$(stage_label): ${1:-done} ($(duration $((SECONDS - STAGE_STARTED))))"
 }
 
+FAILURE_HINT=""  # what to do when the next command fails, beyond what it says itself
 fail_with_log() {
   local status=$1 log=$2
   [ ! -t 1 ] || printf '\r\033[K'
   {
     echo "$(stage_label) failed (exit status $status). The last lines of $log:"
     tail -n 30 "$log" | sed 's/^/  | /'
+    [ -z "$FAILURE_HINT" ] || echo "$FAILURE_HINT"
   } >&2
   exit "$status"
 }
@@ -100,6 +102,18 @@ run_logged() {
 }
 
 unknown_share() { :; }
+
+# install_packages LOG GROUP...: launch/dependencies.sh with progress, or in the open where sudo may ask for a password
+# or somebody must be told what to install.
+install_packages() {
+  local log=$1
+  shift
+  if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then
+    run_logged "$log" unknown_share launch/dependencies.sh "$@"
+  else
+    launch/dependencies.sh "$@"
+  fi
+}
 
 # Ninja's "[12/90] ..." in LAST_LOG.
 ninja_share() {

@@ -66,7 +66,7 @@ exec 9>"$logs/lock"
 flock -n 9 || { echo "quickstart: another quickstart works in $out" >&2; exit 10; }
 
 stage
-launch/dependencies.sh build run
+install_packages "$logs/packages.log" build run
 stage_end
 
 stage
@@ -97,20 +97,14 @@ share_of_training() {
 
 train_variant() {
   local variant=$1
-  local run=$out/demo-$variant before
+  local run=$out/demo-$variant
   if [ $fresh = yes ]; then rm -rf "$run"; fi
-  if [ -f "$run/config.toml" ]; then
-    before=$(sed -n 's/^steps *= *\([0-9]*\).*/\1/p' "$run/config.toml")
-    if [ "$before" != "$steps" ]; then
-      echo "quickstart: $run was begun for $before steps, not $steps: give --fresh, --steps $before or another --out" >&2
-      exit 2
-    fi
-  fi
-  # The trainer writes this last.
-  [ ! -f "$run/finished" ] || return 0
+  # A finished run is found finished; one that began with other settings, steps or corpus is refused by name.
+  FAILURE_HINT="To train it anew: give --fresh, or another --out."
   run_logged "$logs/train-$variant.log" share_of_training \
     mpirun -n "$ranks" --bind-to none build/headroom train "configs/demo/$variant.toml" \
     --set "train.steps=$steps" --set "runs_dir=$out" --resume
+  FAILURE_HINT=""
 }
 
 stage

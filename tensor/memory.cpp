@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/system.h"
+
 namespace headroom {
 namespace {
 
@@ -12,6 +14,17 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;  // large blocks start o
 
 std::size_t round_up(std::size_t value, std::size_t step) {
   return (value + step - 1) / step * step;
+}
+
+// " (attention 1.5 GiB, logits 0.3 GiB)", the largest first.
+std::string itemised(std::vector<Arena::Category> categories) {
+  std::sort(categories.begin(), categories.end(), [](const auto& a, const auto& b) { return a.bytes > b.bytes; });
+  std::string text;
+  for (const Arena::Category& category : categories) {
+    text += fmt::format("{}{} {}", text.empty() ? " (" : ", ", category.name,
+                        memory_text(static_cast<std::int64_t>(category.bytes)));
+  }
+  return text.empty() ? text : text + ")";
 }
 
 }  // namespace
@@ -24,9 +37,14 @@ Buffer::Buffer(std::size_t bytes, Device device, const std::string& purpose) : b
   HEADROOM_CHECK(device == Device::cpu, "memory for {} on a device without a backend", purpose);
   if (bytes == 0) return;
   const std::size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
-  void* memory = std::aligned_alloc(alignment, round_up(bytes, alignment));
+  // The kernel promises more than it has and ends the process when it is used; so we look first.
+  const std::int64_t available = available_memory_bytes();
+  const bool fits = bytes <= static_cast<std::size_t>(available);
+  void* memory = fits ? std::aligned_alloc(alignment, round_up(bytes, alignment)) : nullptr;
   if (memory == nullptr) {
-    throw Error(ExitCode::out_of_memory, fmt::format("no memory for {}: {} bytes", purpose, bytes),
+    throw Error(ExitCode::out_of_memory,
+                fmt::format("no memory for {}: {} needed, {} available", purpose,
+                            memory_text(static_cast<std::int64_t>(bytes)), memory_text(available)),
                 "Use a smaller train.micro_batch, train.recompute = \"block\", or more ranks.");
   }
   std::memset(memory, 0, bytes);
@@ -44,7 +62,7 @@ Arena Arena::measuring(Device device) {
 }
 
 Arena::Arena(const Arena& plan, const std::string& purpose)
-    : device_(plan.device_), block_(plan.used_, plan.device_, purpose) {}
+    : device_(plan.device_), block_(plan.used_, plan.device_, purpose + itemised(plan.categories_)) {}
 
 void Arena::rewind() {
   used_ = 0;

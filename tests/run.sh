@@ -102,7 +102,10 @@ check_tidy() {
 # Test programs whole, not test by test: starting a sanitized program costs more than most tests.
 run_sanitized() {
   local program
-  stages_begin "Sanitizer build|600"
+  stages_begin "Packages|30" "Sanitizer build|600"
+  stage
+  install_packages build-sanitize/packages.log build run test
+  stage_end
   stage
   build build-sanitize -DHEADROOM_SANITIZE=ON
   stage_end
@@ -145,7 +148,10 @@ show_tests() {
 }
 
 run_suite() {
-  stages_begin "Build with tests|420" "Tests|120"
+  stages_begin "Packages|30" "Build with tests|480" "Tests|240"
+  stage
+  install_packages build/packages.log build run test
+  stage_end
   stage
   build build
   stage_end
@@ -168,10 +174,7 @@ run_suite() {
 }
 
 case $mode in
-  format | tidy) launch/dependencies.sh build test check ;;
-  *) launch/dependencies.sh build run test ;;
-esac
-case $mode in
+  format | tidy) launch/dependencies.sh build test check ;;&
   format) check_format ;;
   tidy) check_tidy ;;
   sanitize) run_sanitized ;;

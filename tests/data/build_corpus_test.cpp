@@ -270,7 +270,11 @@ TEST(BuildCorpus, BeginsAfreshAfterAnInterruption) {
   };
   EXPECT_THROW(build_corpus(options, interrupt), Interruption);
   EXPECT_FALSE(std::filesystem::exists(scratch / "corpus"));
-  ASSERT_TRUE(std::filesystem::exists(scratch / "corpus.partial/tokenizer.model"));
+  EXPECT_FALSE(std::filesystem::exists(scratch / "corpus.partial"));
+
+  // What a killed build leaves.
+  scratch.file("corpus.partial/tokenizer.model", "half a model");
+  scratch.file("corpus.partial/train.tokens", "half of the tokens");
   expect_error([&] { Corpus::open(scratch / "corpus"); }, ExitCode::bad_data, {"not finished"});
   build_corpus(options);
   EXPECT_EQ(content_of(scratch / "corpus/train.tokens"), expected);

@@ -86,6 +86,14 @@ TEST(Train, AConfigErrorNamesFileLineAndKeyAndTouchesNothing) {
   EXPECT_FALSE(fs::exists(here.run("run")));
 }
 
+TEST(Train, AModelThatDoesNotFitIsRefusedBeforeItStarts) {
+  const Workspace here;
+  const Outcome outcome = headroom("train " + here.config("run") + " --set model.hidden_size=1000000");
+  EXPECT_EQ(outcome.status, 8) << outcome.output;
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("no memory for "), HasSubstr("GiB needed"), HasSubstr("available")));
+  EXPECT_EQ(steps_in(here.run("run")), 0);
+}
+
 // ---- corpora -------------------------------------------------------------------------------------------------------
 
 TEST(Train, DamagedCorpusFilesAreRefusedByName) {

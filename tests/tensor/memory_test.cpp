@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/system.h"
 #include "tensor/ops.h"
 
 // Under the address sanitizer an impossible allocation fails as it does without, instead of ending the program.
@@ -98,15 +99,31 @@ TEST(Buffer, RefusesTensorsLargerThanItself) {
 }
 
 TEST(Buffer, SaysWhatThereIsNoMemoryFor) {
-  constexpr std::size_t kMoreThanThereIs = std::size_t{1} << 60;
+  // The first is little enough that the kernel would promise it, and end the process when it is touched.
+  const std::size_t a_little_more = static_cast<std::size_t>(available_memory_bytes()) + (std::size_t{1} << 30);
+  for (const std::size_t bytes : {a_little_more, std::size_t{1} << 60}) {
+    try {
+      const Buffer buffer(bytes, Device::cpu, "the logits");
+      FAIL() << bytes << " bytes were allocated";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::out_of_memory);
+      EXPECT_THAT(error.what(), ::testing::HasSubstr("no memory for the logits: "));
+      EXPECT_THAT(error.what(), ::testing::HasSubstr(memory_text(static_cast<std::int64_t>(bytes)) + " needed"));
+      EXPECT_NE(error.hint(), "");
+    }
+  }
+}
+
+TEST(Arena, SaysWhatThereIsNoMemoryForByCategory) {
+  Arena measure = Arena::measuring(Device::cpu);
+  measure.take({std::int64_t{1} << 40}, DType::f32, "attention");
+  measure.take({std::int64_t{3} << 40}, DType::f32, "logits");
   try {
-    const Buffer buffer(kMoreThanThereIs, Device::cpu, "the logits");
-    FAIL() << "2^60 bytes were allocated";
+    const Arena arena(measure, "activations");
+    FAIL() << "16 TiB were allocated";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ExitCode::out_of_memory);
-    EXPECT_THAT(error.what(), ::testing::HasSubstr("the logits"));
-    EXPECT_THAT(error.what(), ::testing::HasSubstr(std::to_string(kMoreThanThereIs)));
-    EXPECT_NE(error.hint(), "");
+    EXPECT_THAT(error.what(), ::testing::HasSubstr("activations (logits 12288.0 GiB, attention 4096.0 GiB)"));
   }
 }
 
