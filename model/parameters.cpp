@@ -4,15 +4,12 @@
 #include <numeric>
 
 #include "base/random.h"
+#include "tensor/round_up.h"
 
 namespace headroom {
 namespace {
 
 constexpr std::int64_t kBucketAlignment = 16;  // elements: a cache line of f32
-
-std::int64_t round_up(std::int64_t value, std::int64_t step) {
-  return (value + step - 1) / step * step;
-}
 
 // Cuts [begin, end) into buckets of about `target` elements, each a multiple of `step`.
 void cut_buckets(std::int64_t begin, std::int64_t end, std::int64_t target, std::int64_t step,
@@ -65,7 +62,7 @@ std::size_t ParameterStore::declare(Parameter parameter, int tensor_rank, int te
   if (parameter.partition != Partition::replicated) {
     const int axis = parameter.partition == Partition::rows ? 0 : 1;
     const std::int64_t extent = parameter.logical[axis];
-    const std::int64_t shard = round_up(extent, tensor_size) / tensor_size;
+    const std::int64_t shard = round_up(extent, std::int64_t{tensor_size}) / tensor_size;
     parameter.first = std::min(extent, shard * tensor_rank);
     parameter.real = std::min(shard, extent - parameter.first);
     if (parameter.logical.rank() == 1) {

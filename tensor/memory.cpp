@@ -4,15 +4,13 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "tensor/round_up.h"
+
 namespace headroom {
 namespace {
 
 constexpr std::size_t kAlignment = 64;                   // a cache line, and the widest vector
 constexpr std::size_t kHugePage = std::size_t{2} << 20;  // large blocks start on one, so the kernel can back them so
-
-std::size_t round_up(std::size_t value, std::size_t step) {
-  return (value + step - 1) / step * step;
-}
 
 }  // namespace
 
