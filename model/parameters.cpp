@@ -63,6 +63,9 @@ std::size_t ParameterStore::declare(Parameter parameter, int tensor_rank, int te
     const int axis = parameter.partition == Partition::rows ? 0 : 1;
     const std::int64_t extent = parameter.logical[axis];
     const std::int64_t shard = round_up(extent, std::int64_t{tensor_size}) / tensor_size;
+    HEADROOM_CHECK(!parameter.tvr || extent % tensor_size == 0,
+                   "{}: padding would count in the statistics that TVR takes of {} over {} ranks", parameter.name,
+                   parameter.logical.text(), tensor_size);
     parameter.first = std::min(extent, shard * tensor_rank);
     parameter.real = std::min(shard, extent - parameter.first);
     if (parameter.logical.rank() == 1) {
@@ -153,11 +156,10 @@ Tensor ParameterStore::stacked_gradients(std::size_t first, std::size_t count) c
 }
 
 std::int64_t ParameterStore::ready_end(int stage) const {
-  std::int64_t end = 0;
+  // What is not final begins with the first parameter of a lower stage; behind the last one only padding follows.
+  std::int64_t end = replicated_begin_;
   for (const Parameter& parameter : parameters_) {
-    if (parameter.partition != Partition::replicated && parameter.stage >= stage) {
-      end = std::max(end, parameter.offset + parameter.elements());
-    }
+    if (parameter.partition != Partition::replicated && parameter.stage < stage) end = std::min(end, parameter.offset);
   }
   return end;
 }
