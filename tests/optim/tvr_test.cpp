@@ -48,6 +48,7 @@ TEST(Tvr, LeavesAMatrixOfOneNumberAlone) {
   const TvrReport report = apply_to(store, {3.0}, 0.01, 1.2);
   EXPECT_EQ(report.rescaled, 0);
   EXPECT_EQ(report.max_ratio, 0.0);
+  EXPECT_EQ(report.mean_std, 0.0);
   EXPECT_EQ(store.find("w.weight").value.data<double>()[0], 3.0);
 }
 

@@ -82,7 +82,9 @@ TEST_P(FeedForwardOps, ActivationBackwardIsDyTimesTheSlope) {
   for (const Activation kind : {Activation::gelu, Activation::gelu_tanh, Activation::relu}) {
     const HostTensor dx(x.tensor().shape(), dtype());
     ops::activation_backward(kind, dy, x, dx);
-    const double relative = dtype() == DType::f32 ? 1.5e-6 : 1e-13;
+    // In f32 a tanh near 1 leaves 1 - tanh^2 an absolute error of some 1e-7, which the slope of its argument
+    // multiplies.
+    const double relative = dtype() == DType::f32 ? 2e-6 : 1e-13;
     for (std::int64_t i = 0; i < x.elements(); ++i) {
       ASSERT_NEAR(dx.at(i), dy.at(i) * slope(kind, x.at(i)), relative * std::abs(dy.at(i)))
           << "kind " << static_cast<int>(kind) << " at " << x.at(i);
