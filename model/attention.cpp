@@ -127,9 +127,10 @@ void Attention::forward(const Tensor& x, const RotaryTable& rotary, const Attent
 
 void Attention::backward(const Tensor& dy_all, const Tensor& x, const RotaryTable& rotary, const AttentionShape& shape,
                          const RowShards& shards, const AttentionActivations& saved, const AttentionScratch& scratch,
-                         Tensor dx) const {
-  o_.backward(dy_all, saved.out, shards, scratch.dout);
+                         const Yield& yield, Tensor dx) const {
+  o_.backward(dy_all, saved.out, shards, yield, scratch.dout);
   ops::attention_backward(scratch.dout, saved.qkv, saved.out, saved.lse, shape, scratch.dqkv);
+  yield();
   if (has_kv_bias()) {
     const Parameter& key = (*store_)[bias_key_];
     ops::kv_bias_backward(scratch.dout, saved.qkv, saved.out, saved.bias_mass, key.value, bias_value(), shape,
@@ -141,9 +142,9 @@ void Attention::backward(const Tensor& dy_all, const Tensor& x, const RotaryTabl
     const Parameter& k_norm = (*store_)[k_norm_];
     ops::qk_norm_backward(scratch.dqkv, saved.projected, shape, q_norm.value, k_norm.value, saved.qk_rstd,
                           scratch.dprojected, q_norm.gradient, k_norm.gradient);
-    qkv_.backward(scratch.dprojected, x, dx);
+    qkv_.backward(scratch.dprojected, x, yield, dx);
   } else {
-    qkv_.backward(scratch.dqkv, x, dx);
+    qkv_.backward(scratch.dqkv, x, yield, dx);
   }
 }
 

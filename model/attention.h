@@ -50,7 +50,7 @@ class Attention {
   // dx [R, hidden] = this rank's part of the sum over tensor ranks. dy_all [R, hidden] holds every rank's dy.
   void backward(const Tensor& dy_all, const Tensor& x, const RotaryTable& rotary, const AttentionShape& shape,
                 const RowShards& shards, const AttentionActivations& saved, const AttentionScratch& scratch,
-                Tensor dx) const;
+                const Yield& yield, Tensor dx) const;
 
   AttentionView view(const AttentionActivations& saved, const AttentionShape& shape) const;
 

@@ -82,7 +82,7 @@ void Block::forward(const Tensor& x, const PassContext& pass, const BlockActivat
 }
 
 void Block::backward(const Tensor& x, const PassContext& pass, const BlockActivations& saved,
-                     const BlockScratch& scratch, Tensor dx) const {
+                     const BlockScratch& scratch, const Yield& yield, Tensor dx) const {
   const RowShards& shards = pass.shards;
   // Every rank's rows of the residual gradient: dx itself when there is one rank.
   const auto gather = [&]() {
@@ -98,11 +98,11 @@ void Block::backward(const Tensor& x, const PassContext& pass, const BlockActiva
     return own;
   };
 
-  mlp_.backward(gather(), saved.mlp_input, shards, saved.mlp, scratch.mlp, scratch.dinput);
+  mlp_.backward(gather(), saved.mlp_input, shards, saved.mlp, scratch.mlp, yield, scratch.dinput);
   mlp_norm_.backward(sum_rows(), saved.middle, saved.mlp_norm, dx);
 
   attention_.backward(gather(), saved.attention_input, pass.rotary, pass.shape, shards, saved.attention,
-                      scratch.attention, scratch.dinput);
+                      scratch.attention, yield, scratch.dinput);
   attention_norm_.backward(sum_rows(), x, saved.attention_norm, dx);
 }
 

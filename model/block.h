@@ -43,9 +43,9 @@ class Block {
   // x, y [local rows, hidden]; tap may be null.
   void forward(const Tensor& x, const PassContext& pass, const BlockActivations& saved, const BlockScratch& scratch,
                ActivationTap* tap, Tensor y) const;
-  // dx holds d loss / d y and becomes d loss / d x.
+  // dx holds d loss / d y and becomes d loss / d x. Yields after each large product.
   void backward(const Tensor& x, const PassContext& pass, const BlockActivations& saved, const BlockScratch& scratch,
-                Tensor dx) const;
+                const Yield& yield, Tensor dx) const;
 
   // Higher stages finish their backward first.
   static int stage_of(std::int64_t layer) { return static_cast<int>(layer) + 1; }

@@ -86,7 +86,8 @@ LossSum Classifier::forward(const Tensor& x, std::span<const std::int32_t> targe
     ops::matmul(input, Transpose::no, head.value, Transpose::yes, logits, 1.0, 0.0);
     loss += chunk_loss(saved, logits, chunk_targets);
     if (!gradient_scale) continue;
-    ops::cross_entropy_backward(saved.sums.flat_range(0, count), chunk_targets, head.first, *gradient_scale, logits);
+    ops::cross_entropy_backward(saved.sums.flat_range(0, count), chunk_targets, head.first, head.real, *gradient_scale,
+                                logits);
     ops::matmul(logits, Transpose::yes, input, Transpose::no, head.gradient, 1.0, 1.0);
     ops::matmul(logits, Transpose::no, head.value, Transpose::no, input, 1.0, 0.0);
   }

@@ -49,6 +49,8 @@ class Classifier {
   // The logits themselves, [rows, local vocabulary], for tests and tools.
   void logits(const Tensor& x, const RowShards& shards, const ClassifierActivations& saved, Tensor out) const;
 
+  const Norm& norm() const { return norm_; }
+
  private:
   LossSum chunk_loss(const ClassifierActivations& saved, const Tensor& logits,
                      std::span<const std::int32_t> targets) const;

@@ -59,6 +59,9 @@ void validate(const ModelConfig& config, std::int64_t rows, int tensor_size) {
   require(config.positions != PositionKind::rotary || config.head_dim % 2 == 0,
           fmt::format("rotary positions need an even head_dim, not {}", config.head_dim),
           "Set model.head_dim, or model.positions = \"learned\".");
+  require(!(config.init.lir && config.init.scheme == InitScheme::gpt2),
+          "init.lir = true and init.scheme = \"gpt2\" are two ways to scale the same weights",
+          "Set init.lir = false, or init.scheme = \"plain\".");
   require_divides(config.n_heads, "model.n_heads", tensor_size);
   require_divides(config.n_kv_heads, "model.n_kv_heads", tensor_size);
   require_divides(config.ffn_size, "model.ffn_size", tensor_size);

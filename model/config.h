@@ -1,5 +1,5 @@
 // What a transformer is: every architectural switch. Any combination is a valid model; `validate` names the few
-// numbers that cannot go together.
+// settings that cannot go together.
 #pragma once
 
 #include <cstdint>
@@ -49,7 +49,7 @@ struct ModelConfig {
   struct {
     double std = 0.02;
     InitScheme scheme = InitScheme::plain;  // gpt2: o and down by std / sqrt(2 n_layers)
-    bool lir = false;                       // layer l's linears by std / sqrt(l)
+    bool lir = false;                       // layer l's linears by std / sqrt(l), l from 1; not with gpt2
     double kv_bias_std = 0.02;
   } init;
 

@@ -45,15 +45,16 @@ void FeedForward::forward(const Tensor& x, const RowShards& shards, const FeedFo
 }
 
 void FeedForward::backward(const Tensor& dy_all, const Tensor& x, const RowShards& shards,
-                           const FeedForwardActivations& saved, const FeedForwardScratch& scratch, Tensor dx) const {
-  down_.backward(dy_all, saved.activated, shards, scratch.dactivated);
+                           const FeedForwardActivations& saved, const FeedForwardScratch& scratch, const Yield& yield,
+                           Tensor dx) const {
+  down_.backward(dy_all, saved.activated, shards, yield, scratch.dactivated);
   const Tensor dinner = saved.inner;  // in place: the forward's values are not needed again
   if (gated_) {
     ops::swiglu_backward(scratch.dactivated, saved.inner, dinner);
   } else {
     ops::activation_backward(activation_, scratch.dactivated, saved.inner, dinner);
   }
-  up_.backward(dinner, x, dx);
+  up_.backward(dinner, x, yield, dx);
 }
 
 }  // namespace headroom

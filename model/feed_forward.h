@@ -31,7 +31,7 @@ class FeedForward {
                const FeedForwardScratch& scratch, Tensor y) const;
   // dx [R, hidden] = this rank's part of the sum over tensor ranks. dy_all [R, hidden] holds every rank's dy.
   void backward(const Tensor& dy_all, const Tensor& x, const RowShards& shards, const FeedForwardActivations& saved,
-                const FeedForwardScratch& scratch, Tensor dx) const;
+                const FeedForwardScratch& scratch, const Yield& yield, Tensor dx) const;
 
  private:
   Activation activation_;

@@ -44,10 +44,12 @@ void ColumnParallelLinear::forward(const Tensor& x, Tensor y) const {
   if (has_bias_) ops::add_bias(store_->stacked_values(biases_, count_), y);
 }
 
-void ColumnParallelLinear::backward(const Tensor& dy, const Tensor& x, Tensor dx) const {
+void ColumnParallelLinear::backward(const Tensor& dy, const Tensor& x, const Yield& yield, Tensor dx) const {
   ops::matmul(dy, Transpose::yes, x, Transpose::no, store_->stacked_gradients(weights_, count_), 1.0, 1.0);
+  yield();
   if (has_bias_) ops::bias_backward(dy, store_->stacked_gradients(biases_, count_));
   ops::matmul(dy, Transpose::no, store_->stacked_values(weights_, count_), Transpose::no, dx, 1.0, 0.0);
+  yield();
 }
 
 RowParallelLinear::RowParallelLinear(ParameterStore& store, const std::string& name, std::int64_t in, std::int64_t out,
@@ -65,12 +67,15 @@ void RowParallelLinear::forward(const Tensor& x, const RowShards& shards, Tensor
   if (has_bias_) ops::add_bias((*store_)[bias_].value, y);
 }
 
-void RowParallelLinear::backward(const Tensor& dy_all, const Tensor& x, const RowShards& shards, Tensor dx) const {
+void RowParallelLinear::backward(const Tensor& dy_all, const Tensor& x, const RowShards& shards, const Yield& yield,
+                                 Tensor dx) const {
   const Parameter& weight = (*store_)[weight_];
   ops::matmul(dy_all, Transpose::yes, x, Transpose::no, weight.gradient, 1.0, 1.0);
+  yield();
   // Replicated: every rank adds up its own rows; the sum over ranks follows with all replicated gradients.
   if (has_bias_) ops::bias_backward(shards.own(dy_all), (*store_)[bias_].gradient);
   ops::matmul(dy_all, Transpose::no, weight.value, Transpose::no, dx, 1.0, 0.0);
+  yield();
 }
 
 }  // namespace headroom

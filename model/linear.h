@@ -9,6 +9,7 @@
 #include "model/config.h"
 #include "model/parameters.h"
 #include "model/row_shards.h"
+#include "model/yield.h"
 
 namespace headroom {
 
@@ -33,8 +34,8 @@ class ColumnParallelLinear {
 
   // x [rows, in], y [rows, all local outputs]
   void forward(const Tensor& x, Tensor y) const;
-  // dx = dy W: this rank's part of the sum over tensor ranks.
-  void backward(const Tensor& dy, const Tensor& x, Tensor dx) const;
+  // dx = dy W: this rank's part of the sum over tensor ranks. Yields after each product.
+  void backward(const Tensor& dy, const Tensor& x, const Yield& yield, Tensor dx) const;
 
  private:
   ParameterStore* store_;
@@ -52,8 +53,8 @@ class RowParallelLinear {
   // y [local rows, out] = this rank's rows of the sum over tensor ranks of x W^T, plus bias. x [all rows, local in];
   // `partial` [all rows, out] is scratch when there are several ranks.
   void forward(const Tensor& x, const RowShards& shards, Tensor partial, Tensor y) const;
-  // dx [all rows, local in] = dy W. `dy_all` [all rows, out] holds every rank's dy.
-  void backward(const Tensor& dy_all, const Tensor& x, const RowShards& shards, Tensor dx) const;
+  // dx [all rows, local in] = dy W. `dy_all` [all rows, out] holds every rank's dy. Yields after each product.
+  void backward(const Tensor& dy_all, const Tensor& x, const RowShards& shards, const Yield& yield, Tensor dx) const;
 
  private:
   ParameterStore* store_;

@@ -4,15 +4,12 @@
 #include <numeric>
 
 #include "base/random.h"
+#include "tensor/round_up.h"
 
 namespace headroom {
 namespace {
 
 constexpr std::int64_t kBucketAlignment = 16;  // elements: a cache line of f32
-
-std::int64_t round_up(std::int64_t value, std::int64_t step) {
-  return (value + step - 1) / step * step;
-}
 
 // Cuts [begin, end) into buckets of about `target` elements, each a multiple of `step`.
 void cut_buckets(std::int64_t begin, std::int64_t end, std::int64_t target, std::int64_t step,
@@ -65,7 +62,10 @@ std::size_t ParameterStore::declare(Parameter parameter, int tensor_rank, int te
   if (parameter.partition != Partition::replicated) {
     const int axis = parameter.partition == Partition::rows ? 0 : 1;
     const std::int64_t extent = parameter.logical[axis];
-    const std::int64_t shard = round_up(extent, tensor_size) / tensor_size;
+    const std::int64_t shard = round_up(extent, std::int64_t{tensor_size}) / tensor_size;
+    HEADROOM_CHECK(!parameter.tvr || extent % tensor_size == 0,
+                   "{}: padding would count in the statistics that TVR takes of {} over {} ranks", parameter.name,
+                   parameter.logical.text(), tensor_size);
     parameter.first = std::min(extent, shard * tensor_rank);
     parameter.real = std::min(shard, extent - parameter.first);
     if (parameter.logical.rank() == 1) {
@@ -156,11 +156,10 @@ Tensor ParameterStore::stacked_gradients(std::size_t first, std::size_t count) c
 }
 
 std::int64_t ParameterStore::ready_end(int stage) const {
-  std::int64_t end = 0;
+  // What is not final begins with the first parameter of a lower stage; behind the last one only padding follows.
+  std::int64_t end = replicated_begin_;
   for (const Parameter& parameter : parameters_) {
-    if (parameter.partition != Partition::replicated && parameter.stage >= stage) {
-      end = std::max(end, parameter.offset + parameter.elements());
-    }
+    if (parameter.partition != Partition::replicated && parameter.stage < stage) end = std::min(end, parameter.offset);
   }
   return end;
 }

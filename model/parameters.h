@@ -80,8 +80,8 @@ class ParameterStore {
   // Fills every parameter from counter-based random numbers keyed by (seed, name, logical element index).
   void initialize(std::uint64_t seed);
 
-  // First flat element of a stage that is not final once the backward has finished every stage above it: all
-  // gradients before it are. Replicated parameters are final only after their reduction over the tensor ranks.
+  // The gradients before this flat element are final once the backward has finished `stage` and all above it.
+  // Replicated parameters are final only after their reduction over the tensor ranks.
   std::int64_t ready_end(int stage) const;
 
   // Logical parameters of the model, padding not counted.

@@ -109,7 +109,9 @@ LossSum Transformer::forward_backward(const Batch& batch, double gradient_scale,
   const LossSum loss = classifier_.forward(activations.residual.back(), batch.targets, pass.shards,
                                            activations.classifier, tap, gradient_scale, dx);
   // A tied head's gradient belongs to the embedding's stage, so what is ready follows from the stages alone.
-  gradients_ready(store_.ready_end(Block::stage_of(config_.n_layers)));
+  std::int64_t ready_end = store_.ready_end(Block::stage_of(config_.n_layers));
+  gradients_ready(ready_end);
+  const Yield yield = [&] { gradients_ready(ready_end); };
   for (std::size_t layer = blocks_.size(); layer-- > 0;) {
     const Tensor input = activations.residual[layer];
     const BlockActivations& saved = saved_of(activations, layer);
@@ -117,8 +119,9 @@ LossSum Transformer::forward_backward(const Batch& batch, double gradient_scale,
       // The last block's activations are still there; the others' are made again, their output into its old place.
       blocks_[layer].forward(input, pass, saved, activations.scratch, nullptr, activations.residual[layer + 1]);
     }
-    blocks_[layer].backward(input, pass, saved, activations.scratch, dx);
-    gradients_ready(store_.ready_end(Block::stage_of(static_cast<std::int64_t>(layer))));
+    blocks_[layer].backward(input, pass, saved, activations.scratch, yield, dx);
+    ready_end = store_.ready_end(Block::stage_of(static_cast<std::int64_t>(layer)));
+    gradients_ready(ready_end);
   }
   embedding_.backward(batch.ids, batch.seq, pass.shards, activations.embedding, dx);
   gradients_ready(store_.ready_end(Embedding::kStage));
@@ -141,10 +144,12 @@ void Transformer::logits(const Batch& batch, Tensor out) {
 std::vector<double> Transformer::dyt_alphas() const {
   std::vector<double> alphas;
   if (config_.norm != NormKind::dyt) return alphas;
+  const auto add = [&](const Norm& norm) { alphas.push_back(ops::sum(norm.alpha().value)); };
   for (const Block& block : blocks_) {
-    for (const Norm* norm : {&block.attention_norm(), &block.mlp_norm()})
-      alphas.push_back(ops::sum(norm->alpha().value));
+    add(block.attention_norm());
+    add(block.mlp_norm());
   }
+  add(classifier_.norm());
   return alphas;
 }
 

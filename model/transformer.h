@@ -42,7 +42,8 @@ class Transformer {
   // Bytes of the planned activations by category.
   const std::vector<Arena::Category>& activation_plan() const { return plan_; }
 
-  // Called in the backward whenever more gradients are final: all tensor-parallel parameters before this flat offset.
+  // Called in the backward after every large product: all tensor-parallel gradients before this flat offset are final.
+  // The offset grows when a layer is done.
   using GradientsReady = std::function<void(std::int64_t flat_end)>;
 
   // Loss of a micro-batch, its gradients scaled by gradient_scale added to the parameters'. The tap may be null.
@@ -55,7 +56,8 @@ class Transformer {
   // Logits of this rank's vocabulary rows, [batch*seq, local vocabulary]; the tensor is the caller's.
   void logits(const Batch& batch, Tensor out);
 
-  // DyT's alphas, two a layer (before attention, before the feed-forward); empty for other norms.
+  // DyT's alphas, two a layer (before attention, before the feed-forward), then the final norm's; empty for other
+  // norms.
   std::vector<double> dyt_alphas() const;
   // The mean attention mass on the KV bias' slot over the training passes since the last call, one a layer over this
   // rank's heads and tokens; empty without a bias or a pass.

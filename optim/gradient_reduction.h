@@ -1,5 +1,5 @@
 // Gradients summed over the data ranks while the backward still runs: each bucket's reduce-scatter starts when its
-// last gradient is final and moves along between the backward's pieces.
+// last gradient is final and moves along between the backward's products.
 #pragma once
 
 #include <memory>
@@ -16,6 +16,7 @@ class GradientReduction {
       : store_(&store), shard_(&shard), mesh_(&mesh) {}
 
   // The tensor-parallel gradients before `flat_end` are final: starts their buckets, pushes the running ones along.
+  // Call it often, with the same `flat_end` too: what was received is added up, and room for more is made, only here.
   void ready(std::int64_t flat_end);
 
   // After the backward: sums the replicated gradients over the tensor ranks, starts what is left, waits for all.

@@ -50,12 +50,13 @@ TvrReport apply_tvr(ParameterStore& store, const OptimizerShard& shard, const Me
   std::set<std::string> rescaled;
   for (std::size_t index = 0; index < parameters.size(); ++index) {
     if (!parameters[index].tvr) continue;
-    std[index] = std::sqrt(std[index] / static_cast<double>(parameters[index].logical.elements() - 1));
+    const std::int64_t freedom = std::max<std::int64_t>(1, parameters[index].logical.elements() - 1);
+    std[index] = std::sqrt(std[index] / static_cast<double>(freedom));
     const double target = target_of(config, parameters[index]);
     const double ratio = std[index] / target;
     report.max_ratio = std::max(report.max_ratio, ratio);
     ++report.matrices;
-    if (ratio > config.tvr.threshold) {
+    if (ratio > std::max(config.tvr.threshold, 1.0)) {  // never grows a matrix, whatever the threshold
       factor[index] = target / std[index];
       rescaled.insert(parameters[index].name);
       ++report.rescaled;

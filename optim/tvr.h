@@ -1,5 +1,6 @@
 // Target Variance Rescaling (arXiv 2503.17500; reference section 3): every so many steps each weight matrix of a
-// block whose standard deviation grew beyond threshold * target is shrunk about its mean back to the target.
+// block whose standard deviation grew beyond threshold * target is shrunk about its mean back to the target; none
+// grows.
 #pragma once
 
 #include <cstdint>

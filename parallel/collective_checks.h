@@ -10,6 +10,11 @@ namespace headroom {
 // rank's place in it.
 void check_shard(const char* collective, const Tensor& shard, const Tensor& whole, int rank, int size);
 
+// `root` is a rank of a group of `size`.
+inline void check_root(int root, int size) {
+  HEADROOM_CHECK(root >= 0 && root < size, "root {} in a group of {}", root, size);
+}
+
 // Where the part of `rank` begins in `whole`, all parts being `shard_bytes` long.
 inline std::byte* part_of(const Tensor& whole, int rank, std::int64_t shard_bytes) {
   return static_cast<std::byte*>(whole.raw()) + rank * shard_bytes;

@@ -3,8 +3,8 @@
 // Every call is collective: each rank of the group makes the same calls in the same order. The order in which sums are
 // taken depends on the number of ranks alone, so the same layout gives the same bits, on every rank. Blocking calls
 // return when the rank's own tensors may be used; asynchronous ones hand back a Pending, and their tensors must stay
-// untouched until it is waited for. A failing library, or ranks whose calls do not match (another collective, dtype or
-// size), is an Error(ExitCode::communication) on the ranks that see it; the group is of no further use then.
+// untouched until it is waited for. A failing library, or ranks whose calls do not match (another collective, dtype,
+// size or root), is an Error(ExitCode::communication) on the ranks that see it; the group is of no further use then.
 #pragma once
 
 #include <cstddef>
@@ -30,14 +30,15 @@ class Pending {
   virtual void wait() = 0;
 };
 
-// Bytes this rank has sent since the group was made, by the algorithm-independent count: all-gather and
-// reduce-scatter (n-1)/n of the whole tensor, all-reduce twice that (rounded down), broadcast and gather what the rank
-// itself sends: the root its message once, or every other rank its own. `calls` counts the collectives that carry data,
-// so neither barrier nor split.
+// What this rank has sent since the group was made, counted where it is handed to the library: the bytes of tensors,
+// numbers and messages, once for each rank they go to. Announcements (16 bytes a call and rank) are not in it.
 struct Traffic {
   std::int64_t bytes = 0;
-  std::int64_t calls = 0;
 };
+
+// An all-reduce of up to this many bytes over all ranks sends all of them everywhere: fewer messages one after another.
+// A larger one sends each rank its part, and then everyone the part's result.
+inline constexpr std::int64_t kSmallAllReduce = std::int64_t{64} << 10;
 
 class Communicator {
  public:
@@ -57,9 +58,6 @@ class Communicator {
   virtual void reduce_scatter(const Tensor& whole, Tensor shard) = 0;
   virtual std::unique_ptr<Pending> reduce_scatter_async(const Tensor& whole, Tensor shard) = 0;
 
-  // x on every rank = x on `root`.
-  virtual void broadcast(Tensor x, int root) = 0;
-
   // Control messages: bytes of any length. Only `root` gets the vector of all ranks' messages, others an empty one.
   virtual std::vector<std::vector<std::byte>> gather_bytes(std::span<const std::byte> message, int root) = 0;
   // Every rank returns root's message.
@@ -76,7 +74,7 @@ class Communicator {
 
   virtual Traffic traffic() const = 0;
 
-  // Seconds this rank has spent inside blocking calls and Pending::wait since the group was made.
+  // Seconds this rank has waited for others, inside blocking calls and Pending::wait, since the group was made.
   virtual double seconds_waiting() const = 0;
 };
 

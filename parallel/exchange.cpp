@@ -1,6 +1,7 @@
 #include "parallel/exchange.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <exception>
 
@@ -9,17 +10,8 @@ namespace {
 
 constexpr int kMaxInFlight = 16;  // receives posted a peer; bounds the list that every poll looks through
 
-const char* name_of_collective(std::int32_t collective) {
-  switch (static_cast<Collective>(collective)) {
-    case Collective::all_gather:
-      return "all_gather";
-    case Collective::reduce_scatter:
-      return "reduce_scatter";
-    case Collective::all_reduce:
-      return "all_reduce";
-  }
-  return "another collective";
-}
+// How long a failing rank waits for messages that are on their way into memory that is about to go.
+constexpr std::chrono::milliseconds kLastMessages{500};
 
 std::int64_t segments_of(std::int64_t bytes, std::int64_t segment_bytes) {
   return (bytes + segment_bytes - 1) / segment_bytes;
@@ -30,8 +22,7 @@ std::int64_t segments_of(std::int64_t bytes, std::int64_t segment_bytes) {
 Exchange::Exchange(std::shared_ptr<MpiGroup> group, const Announcement& announcement, const std::vector<Route>& routes,
                    std::int64_t segment_bytes, std::shared_ptr<Inbox> inbox)
     : group_(std::move(group)),
-      header_{static_cast<std::int32_t>(announcement.collective), static_cast<std::int16_t>(announcement.dtype),
-              static_cast<std::int16_t>(announcement.reduction), announcement.elements},
+      announcement_(std::make_shared<const Announcement>(announcement)),
       segment_bytes_(segment_bytes),
       inbox_(std::move(inbox)),
       tag_(group_->next_tag()),
@@ -68,11 +59,11 @@ Exchange::~Exchange() {
 }
 
 std::string Exchange::name(const char* call) const {
-  return fmt::format("{} in {}", call, name_of_collective(header_.collective));
+  return fmt::format("{} in {}", call, name_of(announcement_->collective));
 }
 
 void Exchange::start() {
-  for (std::size_t i = 0; i < peers_.size(); ++i) receive(&peers_[i].header, sizeof(Header), {i, -1});
+  for (std::size_t i = 0; i < peers_.size(); ++i) receive(&peers_[i].announcement, sizeof(Announcement), {i, -1});
   post_sends();
 }
 
@@ -82,14 +73,16 @@ void Exchange::post_sends() {
                                &sends_.emplace_back(MPI_REQUEST_NULL));
     if (code != MPI_SUCCESS) group_->check(code, name("MPI_Isend"));
   };
-  for (const Peer& peer : peers_) send(&header_, sizeof(Header), peer.rank);
+  for (const Peer& peer : peers_) send(announcement_.get(), sizeof(Announcement), peer.rank);
   // Segment by segment over all peers, so that each has something to begin with.
   bool more = true;
   for (std::int64_t begin = 0; more; begin += segment_bytes_) {
     more = false;
     for (const Peer& peer : peers_) {
       if (begin >= peer.route.send_bytes) continue;
-      send(peer.route.send + begin, std::min(segment_bytes_, peer.route.send_bytes - begin), peer.rank);
+      const std::int64_t bytes = std::min(segment_bytes_, peer.route.send_bytes - begin);
+      send(peer.route.send + begin, bytes, peer.rank);
+      group_->traffic.bytes += bytes;
       more = true;
     }
   }
@@ -159,20 +152,12 @@ void Exchange::take_in(const Purpose& purpose, const MPI_Status& status) {
 }
 
 void Exchange::compare(const Peer& peer) const {
-  const Header& theirs = peer.header;
-  if (theirs.collective == header_.collective && theirs.dtype == header_.dtype &&
-      theirs.reduction == header_.reduction && theirs.elements == header_.elements) {
-    return;
-  }
-  const auto text = [](const Header& header) {
-    const bool max = static_cast<Reduction>(header.reduction) == Reduction::max;
-    return fmt::format("{}{} of {} {} elements", name_of_collective(header.collective), max ? " (max)" : "",
-                       header.elements, name_of(static_cast<DType>(header.dtype)));
-  };
-  throw Error(ExitCode::communication,
-              fmt::format("calls do not match in a group of {} ranks: rank {} calls {}, rank {} calls {}",
-                          group_->size(), group_->rank(), text(header_), peer.rank, text(theirs)),
-              "All ranks must run the same program with the same config and the same data.");
+  if (peer.announcement == *announcement_) return;
+  throw Error(
+      ExitCode::communication,
+      fmt::format("calls do not match in a group of {} ranks: rank {} calls {}, rank {} calls {}", group_->size(),
+                  group_->rank(), describe(*announcement_), peer.rank, describe(peer.announcement)),
+      "All ranks must run the same program with the same config and the same data.");
 }
 
 bool Exchange::sends_done() {
@@ -217,21 +202,36 @@ void Exchange::wait() {
   }
 }
 
-// After a failure: frees what can be freed and keeps the memory that a late message may still be written to. The
+// After a failure: takes back what can be taken back and keeps the memory that a late message may still need. The
 // program is about to end.
 void Exchange::give_up() noexcept {
   state_ = State::given_up;
   leave_queue();
-  for (MPI_Request& request : receives_) {
-    if (request == MPI_REQUEST_NULL) continue;
-    MPI_Cancel(&request);
-    MPI_Request_free(&request);
-  }
+  cancel_receives();
+  // Sends cannot be taken back; a peer that still listens reads the caller's memory.
   for (MPI_Request& request : sends_) {
     if (request != MPI_REQUEST_NULL) MPI_Request_free(&request);
   }
   group_->keep(std::move(inbox_));
   group_->keep(std::make_shared<std::vector<Peer>>(std::move(peers_)));
+  group_->keep(std::const_pointer_cast<Announcement>(announcement_));
+}
+
+// A receive that no message has reached yet is cancelled. One whose message is on its way ends with the message, whose
+// sender may have failed as well: so the wait is short, and what is left then is let go.
+void Exchange::cancel_receives() noexcept {
+  for (MPI_Request& request : receives_) {
+    if (request != MPI_REQUEST_NULL) MPI_Cancel(&request);
+  }
+  const auto deadline = std::chrono::steady_clock::now() + kLastMessages;
+  int done = 0;
+  do {
+    const int code = MPI_Testall(static_cast<int>(receives_.size()), receives_.data(), &done, MPI_STATUSES_IGNORE);
+    if (code != MPI_SUCCESS) break;
+  } while (done == 0 && std::chrono::steady_clock::now() < deadline);
+  for (MPI_Request& request : receives_) {
+    if (request != MPI_REQUEST_NULL) MPI_Request_free(&request);
+  }
 }
 
 void Exchange::leave_queue() noexcept {

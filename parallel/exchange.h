@@ -9,19 +9,10 @@
 #include <memory>
 #include <vector>
 
+#include "parallel/announcement.h"
 #include "parallel/mpi_group.h"
 
 namespace headroom {
-
-enum class Collective : std::int32_t { all_gather, reduce_scatter, all_reduce };
-
-// What a rank announces; must be the same on all ranks. `elements` are the whole tensor's.
-struct Announcement {
-  Collective collective;
-  DType dtype;
-  Reduction reduction;
-  std::int64_t elements;
-};
 
 // The blocks between this rank and one other.
 struct Route {
@@ -56,19 +47,11 @@ class Exchange final : public Pending {
  private:
   enum class State : std::uint8_t { moving, complete, given_up };
 
-  // An announcement as bytes on the wire, without padding.
-  struct Header {
-    std::int32_t collective;
-    std::int16_t dtype;
-    std::int16_t reduction;
-    std::int64_t elements;
-  };
-
   // One rank that this one exchanges blocks with.
   struct Peer {
     int rank = 0;
     bool heard = false;  // its announcement is here and matches
-    Header header{};
+    Announcement announcement{};
     Route route;
     std::int64_t next_segment = 0;  // to post a receive for
     int in_flight = 0;              // receives posted
@@ -90,11 +73,12 @@ class Exchange final : public Pending {
   bool sends_done();
   void advance();
   void give_up() noexcept;
+  void cancel_receives() noexcept;
   void leave_queue() noexcept;
   std::string name(const char* call) const;
 
   std::shared_ptr<MpiGroup> group_;
-  Header header_;
+  std::shared_ptr<const Announcement> announcement_;  // shared: may have to outlive a given-up exchange
   std::int64_t segment_bytes_;
   std::shared_ptr<Inbox> inbox_;
   int tag_;

@@ -8,21 +8,20 @@
 
 namespace headroom {
 
-// Every rank's block has its place in one tensor.
+// Every rank's block has its place.
 class GatherInbox final : public Inbox {
  public:
-  // Rank r's block begins at whole + r * stride.
-  GatherInbox(std::byte* whole, std::int64_t stride, std::int64_t segment_bytes)
-      : whole_(whole), stride_(stride), segment_bytes_(segment_bytes) {}
+  // Rank r's block begins at places[r].
+  GatherInbox(std::vector<std::byte*> places, std::int64_t segment_bytes)
+      : places_(std::move(places)), segment_bytes_(segment_bytes) {}
 
   std::byte* place(int rank, std::int64_t segment) override {
-    return whole_ + rank * stride_ + segment * segment_bytes_;
+    return places_[static_cast<std::size_t>(rank)] + segment * segment_bytes_;
   }
   void arrived(int, std::int64_t) override {}
 
  private:
-  std::byte* whole_;
-  std::int64_t stride_;
+  std::vector<std::byte*> places_;
   std::int64_t segment_bytes_;
 };
 
@@ -31,7 +30,7 @@ class GatherInbox final : public Inbox {
 class ReduceInbox final : public Inbox {
  public:
   // `own` and `out` are `elements` long and may be the same.
-  ReduceInbox(MpiGroup& group, Reduction reduction, DType dtype, const std::byte* own, std::byte* out,
+  ReduceInbox(MpiGroup& group, Reduction reduction, NumberType type, const std::byte* own, std::byte* out,
               std::int64_t elements, std::int64_t segment_bytes);
 
   std::byte* place(int rank, std::int64_t segment) override;
@@ -45,7 +44,7 @@ class ReduceInbox final : public Inbox {
   void reduce_segment(std::int64_t segment);
 
   Reduction reduction_;
-  DType dtype_;
+  NumberType type_;
   int rank_;
   int size_;
   const std::byte* own_;

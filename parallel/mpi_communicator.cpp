@@ -1,7 +1,8 @@
 #include "parallel/mpi_communicator.h"
 
 #include <algorithm>
-#include <cstring>
+#include <iterator>
+#include <numeric>
 
 #include "parallel/collective_checks.h"
 #include "parallel/inboxes.h"
@@ -15,9 +16,6 @@ constexpr std::int64_t kLargestSegment = std::int64_t{1} << 20;  // bytes
 constexpr std::int64_t kSmallestSegment = std::int64_t{64} << 10;
 constexpr std::int64_t kScratchAim = std::int64_t{16} << 20;  // bytes of scratch a reduction should get by with
 
-// Up to this many bytes over all ranks, an all-reduce gathers everything everywhere: fewer messages one after another.
-constexpr std::int64_t kSmallAllReduce = std::int64_t{64} << 10;
-
 std::int64_t segment_bytes_for(int ranks) {
   return std::clamp(kScratchAim / (ReduceInbox::kWindow * ranks) / 64 * 64, kSmallestSegment, kLargestSegment);
 }
@@ -28,11 +26,12 @@ struct Parts {
   std::int64_t stride;
   std::int64_t element_bytes;
 
-  Parts(std::int64_t all, int ranks, DType dtype)
-      : elements(all), stride((all + ranks - 1) / ranks), element_bytes(static_cast<std::int64_t>(size_of(dtype))) {}
+  Parts(std::int64_t all, int ranks, NumberType type)
+      : elements(all), stride((all + ranks - 1) / ranks), element_bytes(size_of(type)) {}
 
-  std::int64_t begin(int rank) const { return std::min(rank * stride, elements); }
-  std::int64_t count(int rank) const { return begin(rank + 1) - begin(rank); }
+  std::int64_t first(int rank) const { return std::min(rank * stride, elements); }
+  std::int64_t count(int rank) const { return first(rank + 1) - first(rank); }
+  std::int64_t begin(int rank) const { return first(rank) * element_bytes; }  // bytes
   std::int64_t bytes(int rank) const { return count(rank) * element_bytes; }
 };
 
@@ -45,106 +44,76 @@ class MpiCommunicator final : public Communicator {
 
   void all_reduce(Tensor x, Reduction reduction) override {
     HEADROOM_CHECK(x.device() == Device::cpu, "all_reduce of a tensor that is not in host memory");
-    all_reduce_numbers(x.raw(), x.elements(), x.dtype(), reduction);
+    all_reduce_numbers(x.raw(), {Collective::all_reduce, number_type(x.dtype()), reduction, 0, x.elements()});
+  }
+  void all_reduce(std::span<double> values, Reduction reduction) override {
+    all_reduce_numbers(values.data(), {Collective::all_reduce, NumberType::f64, reduction, 0, std::ssize(values)});
+  }
+  void all_reduce(std::span<std::int64_t> values, Reduction reduction) override {
+    all_reduce_numbers(values.data(), {Collective::all_reduce, NumberType::i64, reduction, 0, std::ssize(values)});
   }
 
   void all_gather(const Tensor& shard, Tensor whole) override { all_gather_async(shard, whole)->wait(); }
 
   std::unique_ptr<Pending> all_gather_async(const Tensor& shard, Tensor whole) override {
     check_shard("all_gather", shard, whole, rank(), size());
-    count(shard.bytes() * (size() - 1));
     std::byte* const own = part_of(whole, rank(), shard.bytes());
-    if (own != shard.raw()) std::memcpy(own, shard.raw(), static_cast<std::size_t>(shard.bytes()));
-    return gather({Collective::all_gather, whole.dtype(), Reduction::sum, whole.elements()}, whole.raw());
+    if (own != shard.raw()) std::copy_n(static_cast<const std::byte*>(shard.raw()), shard.bytes(), own);
+    const NumberType type = number_type(whole.dtype());
+    return gather({Collective::all_gather, type, Reduction::sum, 0, whole.elements()},
+                  Parts(whole.elements(), size(), type), whole.raw());
   }
 
   void reduce_scatter(const Tensor& whole, Tensor shard) override { reduce_scatter_async(whole, shard)->wait(); }
 
   std::unique_ptr<Pending> reduce_scatter_async(const Tensor& whole, Tensor shard) override {
     check_shard("reduce_scatter", shard, whole, rank(), size());
-    count(shard.bytes() * (size() - 1));
-    return scatter({Collective::reduce_scatter, whole.dtype(), Reduction::sum, whole.elements()}, whole.raw(),
-                   shard.raw());
-  }
-
-  void broadcast(Tensor x, int root) override {
-    HEADROOM_CHECK(x.device() == Device::cpu, "broadcast of a tensor that is not in host memory");
-    const WaitingClock clock(*group_);
-    count(rank() == root ? x.bytes() : 0);
-    const std::int64_t bytes = broadcast_number(x.bytes(), root);
-    if (bytes != x.bytes()) {
-      throw Error(ExitCode::communication,
-                  fmt::format("calls do not match: rank {} of {} waits for a broadcast of {} bytes, rank {} sends {}",
-                              rank(), size(), x.bytes(), root, bytes),
-                  "All ranks must run the same program with the same config and the same data.");
-    }
-    broadcast_range(static_cast<std::byte*>(x.raw()), x.bytes(), root);
+    return scatter({Collective::reduce_scatter, number_type(whole.dtype()), Reduction::sum, 0, whole.elements()},
+                   whole.raw(), shard.raw());
   }
 
   std::vector<std::vector<std::byte>> gather_bytes(std::span<const std::byte> message, int root) override {
-    const WaitingClock clock(*group_);
-    const auto bytes = static_cast<std::int64_t>(message.size());
-    count(rank() == root ? 0 : bytes);
-    std::vector<std::int64_t> sizes(rank() == root ? static_cast<std::size_t>(size()) : 0);
-    group_->check(MPI_Gather(&bytes, 1, MPI_INT64_T, sizes.data(), 1, MPI_INT64_T, root, group_->comm()),
-                  "MPI_Gather in gather_bytes");
-    if (rank() != root) {
-      mpi::for_each_piece(message.size(), [&](std::size_t begin, int piece) {
-        group_->check(MPI_Send(message.data() + begin, piece, MPI_BYTE, root, mpi::kControlTag, group_->comm()),
-                      "MPI_Send in gather_bytes");
-      });
-      return {};
-    }
-    std::vector<std::vector<std::byte>> messages(static_cast<std::size_t>(size()));
-    for (int other = 0; other < size(); ++other) {
-      std::vector<std::byte>& place = messages[static_cast<std::size_t>(other)];
-      if (other == root) {
-        place.assign(message.begin(), message.end());
-        continue;
+    Announcement announcement{.collective = Collective::gather_bytes, .root = root};
+    const std::vector<std::int64_t> sizes = sizes_of_messages(announcement, message);
+    std::vector<std::vector<std::byte>> messages;
+    std::vector<std::byte*> places;
+    std::vector<Route> routes(sizes.size());
+    if (rank() == root) {
+      for (std::size_t other = 0; other < sizes.size(); ++other) {
+        messages.emplace_back(static_cast<std::size_t>(sizes[other]));
+        places.push_back(messages.back().data());
+        routes[other] = {nullptr, 0, sizes[other]};
       }
-      place.resize(static_cast<std::size_t>(sizes[static_cast<std::size_t>(other)]));
-      mpi::for_each_piece(place.size(), [&](std::size_t begin, int piece) {
-        group_->check(
-            MPI_Recv(place.data() + begin, piece, MPI_BYTE, other, mpi::kControlTag, group_->comm(), MPI_STATUS_IGNORE),
-            "MPI_Recv in gather_bytes");
-      });
+      std::copy(message.begin(), message.end(), places[static_cast<std::size_t>(root)]);
+    } else {
+      routes[static_cast<std::size_t>(root)] = {message.data(), std::ssize(message), 0};
     }
+    announcement.elements = std::accumulate(sizes.begin(), sizes.end(), std::int64_t{0});
+    exchange_bytes(announcement, routes, std::move(places));
     return messages;
   }
 
   std::vector<std::byte> broadcast_bytes(std::span<const std::byte> message, int root) override {
-    const WaitingClock clock(*group_);
-    const auto own = static_cast<std::int64_t>(message.size());
-    count(rank() == root ? own : 0);
-    std::vector<std::byte> copy;
-    if (rank() == root) copy.assign(message.begin(), message.end());
-    copy.resize(static_cast<std::size_t>(broadcast_number(own, root)));
-    broadcast_range(copy.data(), static_cast<std::int64_t>(copy.size()), root);
+    Announcement announcement{.collective = Collective::broadcast_bytes, .root = root};
+    announcement.elements = sizes_of_messages(announcement, message)[static_cast<std::size_t>(root)];
+    std::vector<std::byte> copy(static_cast<std::size_t>(announcement.elements));
+    std::vector<std::byte*> places(static_cast<std::size_t>(size()), copy.data());
+    std::vector<Route> routes(static_cast<std::size_t>(size()));
+    if (rank() == root) {
+      std::copy(message.begin(), message.end(), copy.begin());
+      std::fill(routes.begin(), routes.end(), Route{copy.data(), announcement.elements, 0});
+    } else {
+      routes[static_cast<std::size_t>(root)] = {nullptr, 0, announcement.elements};
+    }
+    exchange_bytes(announcement, routes, std::move(places));
     return copy;
   }
 
-  void all_reduce(std::span<double> values, Reduction reduction) override {
-    all_reduce_numbers(values.data(), static_cast<std::int64_t>(values.size()), DType::f64, reduction);
-  }
-
-  // Integers add up to the same in any order.
-  void all_reduce(std::span<std::int64_t> values, Reduction reduction) override {
-    const WaitingClock clock(*group_);
-    count_all_reduce(static_cast<std::int64_t>(values.size_bytes()));
-    mpi::for_each_piece(values.size(), [&](std::size_t begin, int piece) {
-      group_->check(MPI_Allreduce(MPI_IN_PLACE, values.data() + begin, piece, MPI_INT64_T,
-                                  reduction == Reduction::max ? MPI_MAX : MPI_SUM, group_->comm()),
-                    "MPI_Allreduce of integers");
-    });
-  }
-
-  void barrier() override {
-    const WaitingClock clock(*group_);
-    group_->check(MPI_Barrier(group_->comm()), "MPI_Barrier");
-  }
+  void barrier() override { announce(Collective::barrier); }
 
   std::unique_ptr<Communicator> split(int color, int key) override {
     HEADROOM_CHECK(color >= 0, "split with color {}", color);
+    announce(Collective::split);
     return wrap(mpi::Comm::split(group_->comm(), color, key), group_->underway());
   }
 
@@ -159,78 +128,74 @@ class MpiCommunicator final : public Communicator {
   }
 
  private:
-  void count(std::int64_t bytes) {
-    group_->traffic.bytes += bytes;
-    ++group_->traffic.calls;
-  }
-  void count_all_reduce(std::int64_t bytes) { count(2 * (size() - 1) * bytes / size()); }
-
   // Sends this rank's part of `whole` to all and takes in theirs.
-  std::unique_ptr<Pending> gather(const Announcement& announcement, void* whole) {
-    const Parts parts(announcement.elements, size(), announcement.dtype);
+  std::unique_ptr<Pending> gather(const Announcement& announcement, const Parts& parts, void* whole) {
     auto* const begin = static_cast<std::byte*>(whole);
-    const std::int64_t stride = parts.stride * parts.element_bytes;
     std::vector<Route> routes;
+    std::vector<std::byte*> places;
     for (int other = 0; other < size(); ++other) {
-      routes.push_back({begin + parts.begin(rank()) * parts.element_bytes, parts.bytes(rank()), parts.bytes(other)});
+      routes.push_back({begin + parts.begin(rank()), parts.bytes(rank()), parts.bytes(other)});
+      places.push_back(begin + parts.begin(other));
     }
     const std::int64_t segment = segment_bytes_for(size());
     return std::make_unique<Exchange>(group_, announcement, routes, segment,
-                                      std::make_shared<GatherInbox>(begin, stride, segment));
+                                      std::make_shared<GatherInbox>(std::move(places), segment));
   }
 
   // Sends each rank its part of `whole` and reduces what comes for this rank's into `out`.
   std::unique_ptr<Pending> scatter(const Announcement& announcement, const void* whole, void* out) {
-    const Parts parts(announcement.elements, size(), announcement.dtype);
+    const Parts parts(announcement.elements, size(), announcement.type);
     const auto* const begin = static_cast<const std::byte*>(whole);
     std::vector<Route> routes;
     for (int other = 0; other < size(); ++other) {
-      routes.push_back({begin + parts.begin(other) * parts.element_bytes, parts.bytes(other), parts.bytes(rank())});
+      routes.push_back({begin + parts.begin(other), parts.bytes(other), parts.bytes(rank())});
     }
     const std::int64_t segment = segment_bytes_for(size());
-    auto inbox = std::make_shared<ReduceInbox>(*group_, announcement.reduction, announcement.dtype,
-                                               begin + parts.begin(rank()) * parts.element_bytes,
-                                               static_cast<std::byte*>(out), parts.count(rank()), segment);
+    auto inbox =
+        std::make_shared<ReduceInbox>(*group_, announcement.reduction, announcement.type, begin + parts.begin(rank()),
+                                      static_cast<std::byte*>(out), parts.count(rank()), segment);
     return std::make_unique<Exchange>(group_, announcement, routes, segment, std::move(inbox));
   }
 
-  void all_reduce_numbers(void* numbers, std::int64_t elements, DType dtype, Reduction reduction) {
-    const std::int64_t bytes = elements * static_cast<std::int64_t>(size_of(dtype));
-    count_all_reduce(bytes);
-    if (bytes * size() <= kSmallAllReduce) {
-      all_reduce_small(numbers, elements, dtype, reduction);
+  void all_reduce_numbers(void* numbers, const Announcement& announcement) {
+    if (announcement.elements * size_of(announcement.type) * size() <= kSmallAllReduce) {
+      all_reduce_small(numbers, announcement);
       return;
     }
-    const Announcement announcement{Collective::all_reduce, dtype, reduction, elements};
-    const Parts parts(elements, size(), dtype);
-    scatter(announcement, numbers, static_cast<std::byte*>(numbers) + parts.begin(rank()) * parts.element_bytes)
-        ->wait();
-    gather(announcement, numbers)->wait();
+    const Parts parts(announcement.elements, size(), announcement.type);
+    scatter(announcement, numbers, static_cast<std::byte*>(numbers) + parts.begin(rank()))->wait();
+    gather(announcement, parts, numbers)->wait();
   }
 
-  void all_reduce_small(void* numbers, std::int64_t elements, DType dtype, Reduction reduction) {
-    const WaitingClock clock(*group_);
-    const auto bytes = static_cast<std::size_t>(elements) * size_of(dtype);
-    const ScratchPool::Loan all(group_->scratch(), bytes * static_cast<std::size_t>(size()));
-    group_->check(MPI_Allgather(numbers, static_cast<int>(bytes), MPI_BYTE, all.data(), static_cast<int>(bytes),
-                                MPI_BYTE, group_->comm()),
-                  "MPI_Allgather in all_reduce");
+  void all_reduce_small(void* numbers, const Announcement& announcement) {
+    const Parts all(announcement.elements * size(), size(), announcement.type);  // every rank's numbers
+    const ScratchPool::Loan scratch(group_->scratch(), static_cast<std::size_t>(all.elements * all.element_bytes));
+    std::copy_n(static_cast<const std::byte*>(numbers), all.bytes(rank()), scratch.data() + all.begin(rank()));
+    gather(announcement, all, scratch.data())->wait();
     std::vector<const void*> sources;
-    for (std::size_t other = 0; other < static_cast<std::size_t>(size()); ++other) {
-      sources.push_back(all.data() + other * bytes);
-    }
-    reduce_in_order(reduction, sources, numbers, elements, dtype);
+    for (int other = 0; other < size(); ++other) sources.push_back(scratch.data() + all.begin(other));
+    reduce_in_order(announcement.reduction, sources, numbers, announcement.elements, announcement.type);
   }
 
-  std::int64_t broadcast_number(std::int64_t number, int root) {
-    group_->check(MPI_Bcast(&number, 1, MPI_INT64_T, root, group_->comm()), "MPI_Bcast of a size");
-    return number;
+  // How long each rank's message is; the call's first exchange, in which the ranks also find out whether they agree.
+  std::vector<std::int64_t> sizes_of_messages(const Announcement& announcement, std::span<const std::byte> message) {
+    check_root(announcement.root, size());
+    std::vector<std::int64_t> sizes(static_cast<std::size_t>(size()));
+    sizes[static_cast<std::size_t>(rank())] = std::ssize(message);
+    gather(announcement, Parts(size(), size(), NumberType::i64), sizes.data())->wait();
+    return sizes;
   }
 
-  void broadcast_range(std::byte* data, std::int64_t bytes, int root) {
-    mpi::for_each_piece(static_cast<std::size_t>(bytes), [&](std::size_t begin, int piece) {
-      group_->check(MPI_Bcast(data + begin, piece, MPI_BYTE, root, group_->comm()), "MPI_Bcast");
-    });
+  void exchange_bytes(const Announcement& announcement, const std::vector<Route>& routes,
+                      std::vector<std::byte*> places) {
+    const std::int64_t segment = segment_bytes_for(size());
+    Exchange(group_, announcement, routes, segment, std::make_shared<GatherInbox>(std::move(places), segment)).wait();
+  }
+
+  // Returns when every rank is in the same call.
+  void announce(Collective collective) {
+    const auto ranks = static_cast<std::size_t>(size());
+    exchange_bytes({.collective = collective}, std::vector<Route>(ranks), std::vector<std::byte*>(ranks));
   }
 
   std::shared_ptr<MpiGroup> group_;

@@ -13,7 +13,7 @@ MpiGroup::MpiGroup(mpi::Comm comm, std::shared_ptr<Underway> underway)
 }
 
 int MpiGroup::next_tag() {
-  tag_ = tag_ == last_tag_ ? mpi::kControlTag + 1 : tag_ + 1;
+  tag_ = tag_ == last_tag_ ? 0 : tag_ + 1;
   return tag_;
 }
 

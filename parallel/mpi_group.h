@@ -44,7 +44,7 @@ class MpiGroup {
   mpi::Comm comm_;
   int rank_ = 0;
   int size_ = 1;
-  int tag_ = mpi::kControlTag;
+  int tag_ = 0;
   int last_tag_ = 0;
   std::shared_ptr<Underway> underway_;
   ScratchPool scratch_;

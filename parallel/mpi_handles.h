@@ -4,14 +4,10 @@
 #include <mpi.h>
 
 #include <string_view>
-#include <vector>
 
 #include "base/error.h"
 
 namespace headroom::mpi {
-
-// The tag of messages that are waited for where they are sent; exchanges take the tags above it.
-constexpr int kControlTag = 0;
 
 // Throws ExitCode::communication naming the call, the rank and the group's size when `code` is not MPI_SUCCESS.
 // rank = -1: not known yet.
@@ -35,14 +31,5 @@ class Comm {
  private:
   MPI_Comm comm_;
 };
-
-// Calls f(offset, count) for pieces of `bytes` that an int can count.
-template <class F>
-void for_each_piece(std::size_t bytes, F f) {
-  constexpr std::size_t kPiece = std::size_t{1} << 30;
-  for (std::size_t begin = 0; begin < bytes; begin += kPiece) {
-    f(begin, static_cast<int>(bytes - begin < kPiece ? bytes - begin : kPiece));
-  }
-}
 
 }  // namespace headroom::mpi

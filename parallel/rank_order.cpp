@@ -58,13 +58,18 @@ void reduce_as(std::span<const void* const> sources, void* out, std::int64_t ele
 }  // namespace
 
 void reduce_in_order(Reduction reduction, std::span<const void* const> sources, void* out, std::int64_t elements,
-                     DType dtype) {
+                     NumberType type) {
   HEADROOM_CHECK(!sources.empty(), "a reduction of nothing");
-  const bool sum = reduction == Reduction::sum;
-  if (dtype == DType::f64) {
-    sum ? reduce_as<double, Sum>(sources, out, elements) : reduce_as<double, Max>(sources, out, elements);
-  } else {
-    sum ? reduce_as<float, Sum>(sources, out, elements) : reduce_as<float, Max>(sources, out, elements);
+  const auto reduce = [&]<class T>(T) {
+    reduction == Reduction::sum ? reduce_as<T, Sum>(sources, out, elements) : reduce_as<T, Max>(sources, out, elements);
+  };
+  switch (type) {
+    case NumberType::f32:
+      return reduce(float{});
+    case NumberType::f64:
+      return reduce(double{});
+    case NumberType::i64:
+      return reduce(std::int64_t{});
   }
 }
 

@@ -5,16 +5,13 @@
 #include <cstring>
 
 #include "base/system.h"
+#include "tensor/round_up.h"
 
 namespace headroom {
 namespace {
 
 constexpr std::size_t kAlignment = 64;                   // a cache line, and the widest vector
 constexpr std::size_t kHugePage = std::size_t{2} << 20;  // large blocks start on one, so the kernel can back them so
-
-std::size_t round_up(std::size_t value, std::size_t step) {
-  return (value + step - 1) / step * step;
-}
 
 // " (attention 1.5 GiB, logits 0.3 GiB)", the largest first.
 std::string itemised(std::vector<Arena::Category> categories) {

@@ -1,5 +1,5 @@
 // Who owns memory: a Buffer one block of one device; an Arena one block cut into tensors by a plan made beforehand,
-// so that a run knows its size before its first step and never allocates during one.
+// so that a run knows before its first step what its tensors need, and allocates none during one.
 #pragma once
 
 #include <cstddef>

@@ -78,8 +78,6 @@ struct OpTable {
   void (*copy)(const Tensor& x, Tensor y);
   // y = 0
   void (*zero)(Tensor y);
-  // x *= factor
-  void (*scale)(double factor, Tensor x);
 
   // ---- norms: x, y, dy, dx [R, C]; gamma, beta [C]; beta may be absent -------------------------------------------
   // y = x * rstd * gamma, rstd[r] = 1 / sqrt(mean_c x^2 + eps)                     (Zhang & Sennrich 2019)
@@ -162,9 +160,9 @@ struct OpTable {
   void (*exp_and_sum)(const Tensor& row_max, std::span<const std::int32_t> targets, std::int64_t first_column,
                       std::int64_t real_columns, Tensor logits, Tensor sum_exp, Tensor target_logit);
   // From exp_and_sum's exponentials to gradients in place: dlogits = scale * (exp / sum_exp - onehot(target)),
-  // whole row 0 where the target is -1.
+  // whole row 0 where the target is -1; padded columns keep exp_and_sum's 0.
   void (*cross_entropy_backward)(const Tensor& sum_exp, std::span<const std::int32_t> targets,
-                                 std::int64_t first_column, double scale, Tensor logits);
+                                 std::int64_t first_column, std::int64_t real_columns, double scale, Tensor logits);
 
   // ---- optimizer: flat tensors -----------------------------------------------------------------------------------
   // m = b1 m + (1-b1) g, v = b2 v + (1-b2) g^2, p -= lr * (m/c1 / (sqrt(v/c2) + eps) + decay * p), g = grad_scale*grad
@@ -211,7 +209,6 @@ inline constexpr detail::Op<&OpTable::bias_backward> bias_backward;
 inline constexpr detail::Op<&OpTable::add> add;
 inline constexpr detail::Op<&OpTable::copy> copy;
 inline constexpr detail::Op<&OpTable::zero> zero;
-inline constexpr detail::Op<&OpTable::scale> scale;
 inline constexpr detail::Op<&OpTable::rms_norm> rms_norm;
 inline constexpr detail::Op<&OpTable::rms_norm_backward> rms_norm_backward;
 inline constexpr detail::Op<&OpTable::layer_norm> layer_norm;

@@ -17,17 +17,21 @@ class FailurePrinter : public testing::EmptyTestEventListener {
  public:
   explicit FailurePrinter(int rank) : rank_(rank) {}
 
+  // GoogleTest reports a failure under a lock that asking it for the current test would wait for.
+  void OnTestStart(const testing::TestInfo& test) override {
+    test_ = fmt::format("{}.{}", test.test_suite_name(), test.name());
+  }
+
   void OnTestPartResult(const testing::TestPartResult& result) override {
     if (!result.failed()) return;
-    const testing::TestInfo* const test = testing::UnitTest::GetInstance()->current_test_info();
-    const std::string name = test == nullptr ? "" : fmt::format("{}.{}", test->test_suite_name(), test->name());
-    fmt::print(stderr, "[rank {}] {} failed at {}:{}\n{}\n", rank_, name,
+    fmt::print(stderr, "[rank {}] {} failed at {}:{}\n{}\n", rank_, test_,
                result.file_name() == nullptr ? "?" : result.file_name(), result.line_number(), result.message());
     std::fflush(stderr);
   }
 
  private:
   int rank_;
+  std::string test_;
 };
 
 int run_tests(ParallelRuntime& runtime) {

@@ -1,5 +1,7 @@
 #include "trainer/communication_formula.h"
 
+#include "parallel/communicator.h"
+
 namespace headroom {
 namespace {
 
@@ -30,6 +32,21 @@ ParameterCounts count_parameters(const ModelConfig& model) {
   return counts;
 }
 
+// Bytes a rank sends in an all-reduce of `bytes` (parallel/communicator.h).
+double all_reduce_bytes(double bytes, double ranks) {
+  const bool small = bytes * ranks <= static_cast<double>(kSmallAllReduce);
+  return small ? (ranks - 1.0) * bytes : 2.0 * (ranks - 1.0) / ranks * bytes;
+}
+
+// A micro-batch's maxima [chunk], sums of exponentials and target logits [2, chunk], chunk after chunk of rows.
+double cross_entropy_bytes(std::int64_t rows, std::int64_t chunk, double number, double ranks) {
+  const auto of_chunk = [&](std::int64_t count) {
+    const double bytes = static_cast<double>(count) * number;
+    return all_reduce_bytes(bytes, ranks) + all_reduce_bytes(2.0 * bytes, ranks);
+  };
+  return static_cast<double>(rows / chunk) * of_chunk(chunk) + of_chunk(rows % chunk);
+}
+
 }  // namespace
 
 CommunicationFormula communication_formula(const RunConfig& config, const Layout& layout) {
@@ -43,15 +60,17 @@ CommunicationFormula communication_formula(const RunConfig& config, const Layout
   CommunicationFormula formula;
   formula.data_bytes = 2.0 * (data - 1.0) / data * local * bytes;
 
-  const double rows = static_cast<double>(config.train.micro_batch * model.seq_len);
+  const std::int64_t rows = config.train.micro_batch * model.seq_len;
   const double micro_batches =
       static_cast<double>(config.train.global_batch) / data / static_cast<double>(config.train.micro_batch);
   const double layers = static_cast<double>(model.n_layers);
   const double exchanges =
       8.0 * layers + 4.0 + (config.train.recompute == Recompute::block ? 4.0 * (layers - 1.0) : 0.0);
-  const double per_micro_batch = rows * (exchanges * static_cast<double>(model.hidden_size) + 6.0);
+  const double hidden_states =
+      (tensor - 1.0) / tensor * exchanges * static_cast<double>(rows * model.hidden_size) * bytes;
   formula.tensor_bytes =
-      (tensor - 1.0) / tensor * bytes * (micro_batches * per_micro_batch + 2.0 * parameters.replicated);
+      micro_batches * (hidden_states + cross_entropy_bytes(rows, config.train.loss_chunk, bytes, tensor)) +
+      all_reduce_bytes(parameters.replicated * bytes, tensor);
   return formula;
 }
 

@@ -14,9 +14,10 @@ struct CommunicationFormula {
 // With P the parameters of a tensor rank, D data and T tensor ranks, R tokens and M micro-batches a rank, h the
 // hidden size, L layers, s bytes a number:
 //   data:   2 (D-1)/D P s                                  gradients reduce-scattered, parameters all-gathered
-//   tensor: M (T-1)/T R s ((8 L + 4) h + 6) + 2 (T-1)/T P_replicated s
+//   tensor: M ((T-1)/T R s (8 L + 4) h + C) + A(P_replicated s)
 //           each half block gathers and reduce-scatters [R, h] forward and backward; embedding and head do once
-//           each way; a row's maximum, sum and target logit are all-reduced; with recomputation 4 (L-1) more.
+//           each way; with recomputation 4 (L-1) more. C: a row's maximum, sum and target logit are all-reduced,
+//           chunk of rows by chunk. A(b), an all-reduce of b bytes: (T-1) b up to kSmallAllReduce, else 2 (T-1)/T b.
 // `config` as resolved_for leaves it.
 CommunicationFormula communication_formula(const RunConfig& config, const Layout& layout);
 

@@ -7,12 +7,15 @@
 #include <limits>
 #include <utility>
 
+#include "tensor/cpu/attention_heads.h"
 #include "tensor/cpu/dispatch.h"
 #include "tensor/cpu/gemm.h"
 #include "tensor/cpu/parallel_for.h"
+#include "tensor/cpu/row_math.h"
 #include "tensor/cpu/scratch.h"
 #include "tensor/cpu/table.h"
 #include "tensor/cpu/vector_math.h"
+#include "tensor/round_up.h"
 
 namespace headroom::cpu {
 namespace {
@@ -21,7 +24,7 @@ namespace {
 constexpr std::int64_t kLanes = 16;
 
 std::int64_t padded(std::int64_t count) {
-  return (count + kLanes - 1) / kLanes * kLanes;
+  return round_up(count, kLanes);
 }
 
 constexpr std::int64_t kMostRows = 64;
@@ -34,8 +37,7 @@ std::int64_t block_rows(std::int64_t seq) {
 }
 
 void check_attention(std::string_view op, const Tensor& qkv, const AttentionShape& shape) {
-  HEADROOM_CHECK(shape.n_kv_heads > 0 && shape.n_heads % shape.n_kv_heads == 0,
-                 "{}: {} query heads do not divide into {} key-value heads", op, shape.n_heads, shape.n_kv_heads);
+  check_heads(op, shape);
   check_elements(op, "qkv", qkv, shape.rows() * shape.qkv_width());
 }
 
@@ -65,10 +67,6 @@ Heads<T> fused_heads(T* data, const AttentionShape& shape, std::int64_t sequence
 template <class T>
 Heads<T> output_heads(T* data, const AttentionShape& shape, std::int64_t sequence) {
   return {data + sequence * shape.seq * shape.query_width(), shape.query_width(), shape};
-}
-
-double score_scale(const AttentionShape& shape) {
-  return 1.0 / std::sqrt(static_cast<double>(shape.head_dim));
 }
 
 // The largest of `count` numbers, a multiple of kLanes. Lane by lane: the compiler does not vectorise a maximum's
@@ -174,14 +172,6 @@ void softmax_backward_row(T* scores, T* dprobs, T lse, T delta, std::int64_t vis
   }
 }
 
-template <class T>
-T row_dot(const T* a, const T* b, std::int64_t count) {
-  T sum{0};
-#pragma omp simd reduction(+ : sum)
-  for (std::int64_t i = 0; i < count; ++i) sum += a[i] * b[i];
-  return sum;
-}
-
 // All gradients of one sequence's key-value head and the query heads that share it. Keys' and values' gradients
 // accumulate over query blocks and heads; the last block, which sees every key, goes first and overwrites.
 template <class T>
@@ -215,7 +205,7 @@ void attention_backward_head(const T* dout, const T* qkv, const T* out, const T*
            Strided<T>{dprobs, stride});
       const T* row_lse = lse + (sequence * shape.n_heads + head) * shape.seq + first_row;
       for (std::int64_t row = 0; row < rows; ++row) {
-        deltas[row] = row_dot(dout_block.data + row * dout_block.stride, out_block.data + row * out_block.stride, dim);
+        deltas[row] = dot(dout_block.data + row * dout_block.stride, out_block.data + row * out_block.stride, dim);
       }
       for (std::int64_t row = 0; row < rows; ++row) {
         softmax_backward_row(scores + row * stride, dprobs + row * stride, row_lse[row], deltas[row],

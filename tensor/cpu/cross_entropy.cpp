@@ -18,11 +18,15 @@ void check_targets(std::string_view op, std::span<const std::int32_t> targets, c
                  targets.size(), logits.shape().text());
 }
 
+void check_real_columns(std::string_view op, std::int64_t real_columns, const Tensor& logits) {
+  HEADROOM_CHECK(real_columns >= 0 && real_columns <= logits.columns(), "{}: {} real columns of {}", op, real_columns,
+                 logits.columns());
+}
+
 void row_max(const Tensor& logits, std::int64_t real_columns, Tensor row_max) {
   check_same_dtype("row_max", logits, row_max);
   check_elements("row_max", "row_max", row_max, logits.rows());
-  HEADROOM_CHECK(real_columns >= 0 && real_columns <= logits.columns(), "row_max: {} real columns of {}", real_columns,
-                 logits.columns());
+  check_real_columns("row_max", real_columns, logits);
   dispatch(logits.dtype(), [&]<class T>() {
     const std::int64_t columns = logits.columns();
     const T* from = logits.data<T>();
@@ -46,8 +50,7 @@ void exp_and_sum(const Tensor& row_max, std::span<const std::int32_t> targets, s
   check_elements("exp_and_sum", "row_max", row_max, logits.rows());
   check_elements("exp_and_sum", "sum_exp", sum_exp, logits.rows());
   check_elements("exp_and_sum", "target_logit", target_logit, logits.rows());
-  HEADROOM_CHECK(real_columns >= 0 && real_columns <= logits.columns(), "exp_and_sum: {} real columns of {}",
-                 real_columns, logits.columns());
+  check_real_columns("exp_and_sum", real_columns, logits);
   // Columns summed in T before the sum goes on in f64, so that rounding does not grow with the vocabulary.
   constexpr std::int64_t kBlock = 256;
   dispatch(logits.dtype(), [&]<class T>() {
@@ -84,10 +87,11 @@ void exp_and_sum(const Tensor& row_max, std::span<const std::int32_t> targets, s
 }
 
 void cross_entropy_backward(const Tensor& sum_exp, std::span<const std::int32_t> targets, std::int64_t first_column,
-                            double scale, Tensor logits) {
+                            std::int64_t real_columns, double scale, Tensor logits) {
   check_same_dtype("cross_entropy_backward", logits, sum_exp);
   check_targets("cross_entropy_backward", targets, logits);
   check_elements("cross_entropy_backward", "sum_exp", sum_exp, logits.rows());
+  check_real_columns("cross_entropy_backward", real_columns, logits);
   dispatch(logits.dtype(), [&]<class T>() {
     const std::int64_t columns = logits.columns();
     const T* sums = sum_exp.data<T>();
@@ -97,14 +101,14 @@ void cross_entropy_backward(const Tensor& sum_exp, std::span<const std::int32_t>
         T* line = values + row * columns;
         const std::int32_t target = targets[static_cast<std::size_t>(row)];
         if (target < 0) {
-          std::fill(line, line + columns, T{0});
+          std::fill(line, line + real_columns, T{0});
           continue;
         }
         const T factor = static_cast<T>(scale / static_cast<double>(sums[row]));
 #pragma omp simd
-        for (std::int64_t i = 0; i < columns; ++i) line[i] *= factor;
+        for (std::int64_t i = 0; i < real_columns; ++i) line[i] *= factor;
         const std::int64_t column = std::int64_t{target} - first_column;
-        if (column >= 0 && column < columns) line[column] -= static_cast<T>(scale);
+        if (column >= 0 && column < real_columns) line[column] -= static_cast<T>(scale);
       }
     });
   });

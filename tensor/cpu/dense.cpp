@@ -43,6 +43,7 @@ void add(const Tensor& x, Tensor y) {
   });
 }
 
+// x *= factor
 void scale(double factor, Tensor x) {
   dispatch(x.dtype(), [&]<class T>() {
     T* values = x.data<T>();
@@ -129,7 +130,6 @@ void fill_dense(OpTable& table) {
   table.add = add;
   table.copy = copy;
   table.zero = zero;
-  table.scale = scale;
 }
 
 }  // namespace headroom::cpu

@@ -2,10 +2,12 @@
 // log-sum-exp), so that it needs no mask and no longer tensors. The formulas stand in tensor/ops.h.
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
+#include "tensor/cpu/attention_heads.h"
 #include "tensor/cpu/dispatch.h"
 #include "tensor/cpu/parallel_for.h"
+#include "tensor/cpu/row_blocks.h"
+#include "tensor/cpu/row_math.h"
 #include "tensor/cpu/table.h"
 
 namespace headroom::cpu {
@@ -13,22 +15,13 @@ namespace {
 
 void check_kv_bias(std::string_view op, const Tensor& qkv, const Tensor& out, const Tensor& mass, const Tensor& key,
                    const Tensor& value, const AttentionShape& shape) {
-  HEADROOM_CHECK(shape.n_kv_heads > 0 && shape.n_heads % shape.n_kv_heads == 0,
-                 "{}: {} query heads do not divide into {} key-value heads", op, shape.n_heads, shape.n_kv_heads);
+  check_heads(op, shape);
   check_same_dtype(op, qkv, out, mass, key, value);
   check_elements(op, "qkv", qkv, shape.rows() * shape.qkv_width());
   check_elements(op, "out", out, shape.rows() * shape.query_width());
   check_elements(op, "mass", mass, shape.batch * shape.n_heads * shape.seq);
   check_elements(op, "key", key, shape.kv_width());
   if (value.present()) check_elements(op, "value", value, shape.kv_width());
-}
-
-template <class T>
-T dot(const T* a, const T* b, std::int64_t count) {
-  T sum{0};
-#pragma omp simd reduction(+ : sum)
-  for (std::int64_t i = 0; i < count; ++i) sum += a[i] * b[i];
-  return sum;
 }
 
 // y += factor * x
@@ -51,7 +44,7 @@ void kv_bias(const Tensor& qkv, const Tensor& key, const Tensor& value, const At
   dispatch(qkv.dtype(), [&]<class T>() {
     const std::int64_t dim = shape.head_dim;
     const std::int64_t group = shape.n_heads / shape.n_kv_heads;
-    const T scale = static_cast<T>(1.0 / std::sqrt(static_cast<double>(dim)));
+    const T scale = static_cast<T>(score_scale(shape));
     const T* queries = qkv.data<T>();
     const T* keys = key.data<T>();
     const T* values = value.present() ? value.data<T>() : nullptr;
@@ -99,37 +92,36 @@ void kv_bias_backward(const Tensor& dout, const Tensor& qkv, const Tensor& out, 
     const std::int64_t dim = shape.head_dim;
     const std::int64_t width = shape.kv_width();
     const std::int64_t group = shape.n_heads / shape.n_kv_heads;
-    const T scale = static_cast<T>(1.0 / std::sqrt(static_cast<double>(dim)));
+    const T scale = static_cast<T>(score_scale(shape));
     const T* keys = key.data<T>();
     const T* values = value.present() ? value.data<T>() : nullptr;
     const T* masses = mass.data<T>();
-    const std::int64_t grain = rows_grain(shape.query_width());
-    // Per part of the rows: the key's gradients, then the value's.
-    const int parts = part_count(shape.rows(), grain);
-    std::vector<T> partial(static_cast<std::size_t>(2 * width * parts), T{0});
-    parallel_parts(shape.rows(), grain, [&](int part, std::int64_t begin, std::int64_t end) {
-      T* part_dkey = partial.data() + 2 * width * part;
-      T* part_dvalue = part_dkey + width;
+    const T* douts = dout.data<T>();
+    const T* outs = out.data<T>();
+    const T* queries = qkv.data<T>();
+    T* dqueries = dqkv.data<T>();
+    // A block's sums: the key's gradients, then the value's.
+    const auto work = [=](std::int64_t begin, std::int64_t end, T* key_sums) {
+      T* value_sums = key_sums + width;
       for (std::int64_t row = begin; row < end; ++row) {
         for (std::int64_t head = 0; head < shape.n_heads; ++head) {
           const std::int64_t slot = head / group * dim;
           const std::int64_t in_out = row * shape.query_width() + head * dim;
           const std::int64_t in_qkv = row * shape.qkv_width() + head * dim;
-          const T* gradient = dout.data<T>() + in_out;
+          const T* gradient = douts + in_out;
           const T share = masses[head_index(shape, row, head)];
           const T through_value = values == nullptr ? T{0} : dot(gradient, values + slot, dim);
-          const T dscore = scale * share * (through_value - dot(gradient, out.data<T>() + in_out, dim));
-          add_scaled(dscore, keys + slot, dqkv.data<T>() + in_qkv, dim);
-          add_scaled(dscore, qkv.data<T>() + in_qkv, part_dkey + slot, dim);
-          if (values != nullptr) add_scaled(share, gradient, part_dvalue + slot, dim);
+          const T dscore = scale * share * (through_value - dot(gradient, outs + in_out, dim));
+          add_scaled(dscore, keys + slot, dqueries + in_qkv, dim);
+          add_scaled(dscore, queries + in_qkv, key_sums + slot, dim);
+          if (values != nullptr) add_scaled(share, gradient, value_sums + slot, dim);
         }
       }
-    });
-    for (int part = 0; part < parts; ++part) {
-      const T* part_dkey = partial.data() + 2 * width * part;
-      add_scaled(T{1}, part_dkey, dkey.data<T>(), width);
-      if (values != nullptr) add_scaled(T{1}, part_dkey + width, dvalue.data<T>(), width);
-    }
+    };
+    const T* sums =
+        sum_over_row_blocks<T>(shape.rows(), shape.query_width(), values == nullptr ? width : 2 * width, work);
+    add_sums(sums, width, dkey);
+    add_sums(sums + width, width, dvalue);
   });
 }
 

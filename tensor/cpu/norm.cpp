@@ -5,30 +5,13 @@
 #include "tensor/cpu/dispatch.h"
 #include "tensor/cpu/parallel_for.h"
 #include "tensor/cpu/row_blocks.h"
+#include "tensor/cpu/row_math.h"
 #include "tensor/cpu/table.h"
 
 namespace headroom::cpu {
 namespace {
 
-// Rows are functions of their own, kept out of line: inside the loop over rows, with pointers that a lambda captured,
-// the compiler (GCC 12) gives up vectorising them.
-
-template <class T>
-[[gnu::noinline]] T mean_of_squares(const T* x, T center, std::int64_t columns) {
-  T squares{0};
-#pragma omp simd reduction(+ : squares)
-  for (std::int64_t i = 0; i < columns; ++i) squares += (x[i] - center) * (x[i] - center);
-  return squares / static_cast<T>(columns);
-}
-
-// Returns the row's rstd.
-template <class T>
-[[gnu::noinline]] T rms_norm_row(const T* x, const T* gamma, T eps, std::int64_t columns, T* y) {
-  const T rstd = T{1} / std::sqrt(mean_of_squares(x, T{0}, columns) + eps);
-#pragma omp simd
-  for (std::int64_t i = 0; i < columns; ++i) y[i] = x[i] * rstd * gamma[i];
-  return rstd;
-}
+// Rows are functions of their own, kept out of line (see row_math.h).
 
 // With n = x rstd and g = dy gamma: dx += rstd (g - n mean(g n)), dgamma += dy n.
 template <class T>

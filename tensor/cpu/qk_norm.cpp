@@ -1,28 +1,16 @@
 // RMS norm of every query and key head inside the fused tensor (as in OLMo-2, but a head at a time).
-#include <cmath>
 #include <cstring>
 
 #include "tensor/cpu/dispatch.h"
 #include "tensor/cpu/parallel_for.h"
 #include "tensor/cpu/row_blocks.h"
+#include "tensor/cpu/row_math.h"
 #include "tensor/cpu/table.h"
 
 namespace headroom::cpu {
 namespace {
 
-// Heads are functions of their own, kept out of line: inlined into the loops over heads they are not vectorised.
-
-// Returns the head's rstd.
-template <class T>
-[[gnu::noinline]] T norm_head(const T* x, const T* gamma, T eps, std::int64_t head_dim, T* y) {
-  T squares{0};
-#pragma omp simd reduction(+ : squares)
-  for (std::int64_t i = 0; i < head_dim; ++i) squares += x[i] * x[i];
-  const T rstd = T{1} / std::sqrt(squares / static_cast<T>(head_dim) + eps);
-#pragma omp simd
-  for (std::int64_t i = 0; i < head_dim; ++i) y[i] = x[i] * rstd * gamma[i];
-  return rstd;
-}
+// Heads are functions of their own, kept out of line (see row_math.h).
 
 // With n = x rstd and g = dy gamma: dx = rstd (g - n mean(g n)), dgamma += dy n.
 template <class T>
@@ -62,7 +50,7 @@ void qk_norm(const Tensor& qkv, const AttentionShape& shape, const Tensor& gamma
         for (std::int64_t head = 0; head < normed; ++head) {
           const T* weight = head < shape.n_heads ? query_weight : key_weight;
           const std::int64_t at = row * width + head * head_dim;
-          inverse[row * normed + head] = norm_head(from + at, weight, static_cast<T>(eps), head_dim, to + at);
+          inverse[row * normed + head] = rms_norm_row(from + at, weight, static_cast<T>(eps), head_dim, to + at);
         }
         const std::int64_t values = row * width + normed * head_dim;
         std::memcpy(to + values, from + values, static_cast<std::size_t>(shape.kv_width()) * sizeof(T));

@@ -7,6 +7,7 @@
 
 #include "tensor/cpu/parallel_for.h"
 #include "tensor/cpu/scratch.h"
+#include "tensor/round_up.h"
 #include "tensor/tensor.h"
 
 namespace headroom::cpu {
@@ -27,7 +28,7 @@ const T* sum_over_row_blocks(std::int64_t rows, std::int64_t row_elements, std::
   constexpr std::int64_t kPageElements = 4096 / sizeof(T);  // partials of two threads share no cache line
   const std::int64_t block_rows = rows_per_block(rows);
   const std::int64_t blocks = std::max<std::int64_t>(1, (rows + block_rows - 1) / block_rows);
-  const std::int64_t stride = (width + kPageElements - 1) / kPageElements * kPageElements;
+  const std::int64_t stride = round_up(width, kPageElements);
   T* partials = thread_scratch<T>(static_cast<std::size_t>(blocks * stride));
   parallel_for(blocks, rows_grain(block_rows * row_elements), [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t block = first; block < last; ++block) {

@@ -1,10 +1,12 @@
-// Working memory of one thread, kept between calls: a step must not allocate.
+// Working memory of one thread, kept between calls: after the first step nothing large is allocated.
 #pragma once
 
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
 #include <new>
+
+#include "tensor/round_up.h"
 
 namespace headroom::cpu {
 
@@ -14,7 +16,7 @@ class ThreadScratch {
   void* at_least(std::size_t bytes) {
     if (bytes > bytes_) {
       constexpr std::size_t kPage = 4096;
-      const std::size_t rounded = (bytes + kPage - 1) / kPage * kPage;
+      const std::size_t rounded = round_up(bytes, kPage);
       memory_.reset(std::aligned_alloc(kPage, rounded));
       bytes_ = memory_ ? rounded : 0;
       if (!memory_) throw std::bad_alloc();

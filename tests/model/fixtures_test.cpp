@@ -74,7 +74,7 @@ double relative_error(std::span<const T> actual, const std::vector<double>& expe
 }
 
 template <class T>
-void compare(const std::string& name, double tolerance) {
+void compare(const std::string& name, double tolerance, double smallest_gradient) {
   const H5File file = H5File::open(std::string(HEADROOM_SOURCE_DIR) + "/tests/fixtures/" + name + ".h5");
   const ModelConfig config = read_config(file);
   const Mesh mesh = Mesh::single();
@@ -99,17 +99,18 @@ void compare(const std::string& name, double tolerance) {
   ASSERT_EQ(file.children("weights").size(), model.parameters().all().size()) << "a parameter is missing";
   for (const Parameter& parameter : model.parameters().all()) {
     const auto gradient = file.read<double>("gradients/" + parameter.name);
-    EXPECT_LT(relative_error<T>(parameter.gradient.span<T>(), gradient.values, 1e-4), tolerance) << parameter.name;
+    EXPECT_LT(relative_error<T>(parameter.gradient.span<T>(), gradient.values, smallest_gradient), tolerance)
+        << parameter.name;
   }
 }
 
 class Fixture : public testing::TestWithParam<const char*> {};
 
 TEST_P(Fixture, LossLogitsAndGradientsInFloat64) {
-  compare<double>(GetParam(), 1e-10);
+  compare<double>(GetParam(), 1e-10, 1e-4);
 }
 TEST_P(Fixture, LossLogitsAndGradientsInFloat32) {
-  compare<float>(GetParam(), 2e-4);
+  compare<float>(GetParam(), 2e-5, 1e-3);
 }
 
 INSTANTIATE_TEST_SUITE_P(PyTorch, Fixture,

@@ -67,13 +67,16 @@ inline std::vector<Variant> all_variants() {
           one.activation = static_cast<Activation>(activation);
           one.attention.kv_bias = static_cast<KvBiasKind>(kv_bias);
           one.positions = (bits & 1) != 0 ? PositionKind::learned : PositionKind::rotary;
-          one.bias = one.norm_bias = (bits & 2) != 0;
+          one.bias = (bits & 2) != 0;
+          // On and off with every norm and every choice of `bias`, in the same number of models.
+          one.norm_bias = (one.bias + activation + kv_bias) % 2 != 0;
+          one.embedding_scale = (one.bias + activation + bits) % 2 != 0;
           one.tied_head = (bits & 4) != 0;
           one.qk_norm = (bits & 8) != 0;
           one.n_kv_heads = (bits & 16) != 0 ? 2 : 4;
-          one.embedding_scale = one.norm == NormKind::dyt;
-          add(fmt::format("{}_{}_bias-{}_{}{}{}{}{}", norms[norm], activations[activation], kv_biases[kv_bias],
-                          (bits & 1) != 0 ? "learned" : "rotary", (bits & 2) != 0 ? "_biases" : "",
+          add(fmt::format("{}_{}_bias-{}_{}{}{}{}{}{}{}", norms[norm], activations[activation], kv_biases[kv_bias],
+                          (bits & 1) != 0 ? "learned" : "rotary", one.bias ? "_biases" : "",
+                          one.norm_bias ? "_normbias" : "", one.embedding_scale ? "_scale" : "",
                           (bits & 4) != 0 ? "_tied" : "", (bits & 8) != 0 ? "_qknorm" : "",
                           (bits & 16) != 0 ? "_gqa" : ""),
               one);

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <ostream>
 #include <vector>
 
@@ -12,9 +11,9 @@
 namespace headroom::reference {
 
 struct AttentionResult {
-  std::vector<double> out;    // [batch*seq, n_heads*head_dim]
-  std::vector<double> lse;    // [batch, n_heads, seq]
-  std::vector<double> probs;  // [batch, n_heads, seq, seq + 1]; the last column is the bias slot's
+  std::vector<double> out;   // [batch*seq, n_heads*head_dim]
+  std::vector<double> lse;   // [batch, n_heads, seq]
+  std::vector<double> mass;  // [batch, n_heads, seq] the bias slot's probability; 0 without one
 };
 
 struct AttentionGradients {
@@ -30,55 +29,64 @@ inline std::size_t qkv_index(const AttentionShape& shape, std::int64_t row, int 
   return static_cast<std::size_t>(row * shape.qkv_width() + before + head * shape.head_dim + i);
 }
 
+// What one query gives to the keys that it sees: the tokens up to its own, then the bias slot if there is a `key`.
+struct QuerySoftmax {
+  std::vector<double> probs;
+  double lse = 0.0;
+};
+
+inline QuerySoftmax softmax_of_query(const std::vector<double>& qkv, const AttentionShape& shape, std::int64_t b,
+                                     std::int64_t head, std::int64_t t, const std::vector<double>* key = nullptr) {
+  const std::int64_t kv = head / (shape.n_heads / shape.n_kv_heads);
+  const double* query = &qkv[qkv_index(shape, b * shape.seq + t, 0, head, 0)];
+  const auto score = [&](const double* other) {
+    double sum = 0.0;
+    for (std::int64_t i = 0; i < shape.head_dim; ++i) sum += query[i] * other[i];
+    return sum / std::sqrt(static_cast<double>(shape.head_dim));
+  };
+  QuerySoftmax result;
+  for (std::int64_t j = 0; j <= t; ++j) {
+    result.probs.push_back(score(&qkv[qkv_index(shape, b * shape.seq + j, 1, kv, 0)]));
+  }
+  if (key != nullptr) result.probs.push_back(score(&(*key)[static_cast<std::size_t>(kv * shape.head_dim)]));
+  const double largest = *std::max_element(result.probs.begin(), result.probs.end());
+  double total = 0.0;
+  for (double& value : result.probs) total += value = std::exp(value - largest);
+  for (double& value : result.probs) value /= total;
+  result.lse = largest + std::log(total);
+  return result;
+}
+
+// Calls work(b, head, t, row) for every query; row = b * seq + t.
+template <class Work>
+void for_each_query(const AttentionShape& shape, const Work& work) {
+  for (std::int64_t b = 0; b < shape.batch; ++b) {
+    for (std::int64_t head = 0; head < shape.n_heads; ++head) {
+      for (std::int64_t t = 0; t < shape.seq; ++t) work(b, head, t, b * shape.seq + t);
+    }
+  }
+}
+
 // softmax([q K^T, q k'^T] / sqrt(head_dim)) [V; v'], causal over the real keys. Without `key` there is no slot,
-// without `value` v' = 0.
+// without `value` v' = 0. A query at a time: long sequences take time, but no memory.
 inline AttentionResult attention(const std::vector<double>& qkv, const AttentionShape& shape,
                                  const std::vector<double>* key = nullptr, const std::vector<double>* value = nullptr) {
   AttentionResult result;
   result.out.assign(static_cast<std::size_t>(shape.rows() * shape.query_width()), 0.0);
-  result.lse.assign(static_cast<std::size_t>(shape.batch * shape.n_heads * shape.seq), 0.0);
-  result.probs.assign(static_cast<std::size_t>(shape.batch * shape.n_heads * shape.seq * (shape.seq + 1)), 0.0);
-  const std::int64_t dim = shape.head_dim;
-  const std::int64_t group = shape.n_heads / shape.n_kv_heads;
-  for (std::int64_t b = 0; b < shape.batch; ++b) {
-    for (std::int64_t head = 0; head < shape.n_heads; ++head) {
-      const std::int64_t kv = head / group;
-      for (std::int64_t t = 0; t < shape.seq; ++t) {
-        const std::int64_t row = b * shape.seq + t;
-        const std::int64_t line = (b * shape.n_heads + head) * shape.seq + t;
-        double* probs = &result.probs[static_cast<std::size_t>(line * (shape.seq + 1))];
-        const auto visible = [&](std::int64_t j) { return j == shape.seq ? key != nullptr : j <= t; };
-        double largest = -std::numeric_limits<double>::infinity();
-        for (std::int64_t j = 0; j <= shape.seq; ++j) {
-          if (!visible(j)) continue;
-          const bool slot = j == shape.seq;
-          double score = 0.0;
-          for (std::int64_t i = 0; i < dim; ++i) {
-            score +=
-                qkv[qkv_index(shape, row, 0, head, i)] * (slot ? (*key)[static_cast<std::size_t>(kv * dim + i)]
-                                                               : qkv[qkv_index(shape, b * shape.seq + j, 1, kv, i)]);
-          }
-          probs[j] = score / std::sqrt(static_cast<double>(dim));
-          largest = std::max(largest, probs[j]);
-        }
-        double total = 0.0;
-        for (std::int64_t j = 0; j <= shape.seq; ++j) {
-          if (visible(j)) total += probs[j] = std::exp(probs[j] - largest);
-        }
-        result.lse[static_cast<std::size_t>(line)] = largest + std::log(total);
-        for (std::int64_t j = 0; j <= shape.seq; ++j) {
-          probs[j] /= total;
-          if (probs[j] == 0.0) continue;
-          for (std::int64_t i = 0; i < dim; ++i) {
-            const double v = j < shape.seq      ? qkv[qkv_index(shape, b * shape.seq + j, 2, kv, i)]
-                             : value != nullptr ? (*value)[static_cast<std::size_t>(kv * dim + i)]
-                                                : 0.0;
-            result.out[static_cast<std::size_t>(row * shape.query_width() + head * dim + i)] += probs[j] * v;
-          }
-        }
-      }
+  for_each_query(shape, [&](std::int64_t b, std::int64_t head, std::int64_t t, std::int64_t row) {
+    const std::int64_t kv = head / (shape.n_heads / shape.n_kv_heads);
+    const QuerySoftmax softmax = softmax_of_query(qkv, shape, b, head, t, key);
+    result.lse.push_back(softmax.lse);
+    result.mass.push_back(key != nullptr ? softmax.probs.back() : 0.0);
+    double* out = &result.out[static_cast<std::size_t>(row * shape.query_width() + head * shape.head_dim)];
+    const auto add = [&](double probability, const double* v) {
+      for (std::int64_t i = 0; i < shape.head_dim; ++i) out[i] += probability * v[i];
+    };
+    for (std::int64_t j = 0; j <= t; ++j) {
+      add(softmax.probs[static_cast<std::size_t>(j)], &qkv[qkv_index(shape, b * shape.seq + j, 2, kv, 0)]);
     }
-  }
+    if (value != nullptr) add(softmax.probs.back(), &(*value)[static_cast<std::size_t>(kv * shape.head_dim)]);
+  });
   return result;
 }
 
@@ -86,52 +94,43 @@ inline AttentionResult attention(const std::vector<double>& qkv, const Attention
 inline AttentionGradients attention_backward(const std::vector<double>& dout, const std::vector<double>& qkv,
                                              const AttentionShape& shape, const std::vector<double>* key = nullptr,
                                              const std::vector<double>* value = nullptr) {
-  const AttentionResult forward = attention(qkv, shape, key, value);
   AttentionGradients result;
   result.dqkv.assign(qkv.size(), 0.0);
   result.dkey.assign(static_cast<std::size_t>(shape.kv_width()), 0.0);
   result.dvalue.assign(static_cast<std::size_t>(shape.kv_width()), 0.0);
   const std::int64_t dim = shape.head_dim;
-  const std::int64_t group = shape.n_heads / shape.n_kv_heads;
   const double scale = 1.0 / std::sqrt(static_cast<double>(dim));
-  std::vector<double> dprobs(static_cast<std::size_t>(shape.seq + 1));
-  for (std::int64_t b = 0; b < shape.batch; ++b) {
-    for (std::int64_t head = 0; head < shape.n_heads; ++head) {
-      const std::int64_t kv = head / group;
-      for (std::int64_t t = 0; t < shape.seq; ++t) {
-        const std::int64_t row = b * shape.seq + t;
-        const double* probs =
-            &forward.probs[static_cast<std::size_t>(((b * shape.n_heads + head) * shape.seq + t) * (shape.seq + 1))];
-        const double* gradient = &dout[static_cast<std::size_t>(row * shape.query_width() + head * dim)];
-        double mean = 0.0;
-        for (std::int64_t j = 0; j <= shape.seq; ++j) {
-          double sum = 0.0;
-          for (std::int64_t i = 0; i < dim; ++i) {
-            const auto slot = static_cast<std::size_t>(kv * dim + i);
-            const double v = j < shape.seq      ? qkv[qkv_index(shape, b * shape.seq + j, 2, kv, i)]
-                             : value != nullptr ? (*value)[slot]
-                                                : 0.0;
-            sum += gradient[i] * v;
-            (j < shape.seq ? result.dqkv[qkv_index(shape, b * shape.seq + j, 2, kv, i)] : result.dvalue[slot]) +=
-                probs[j] * gradient[i];
-          }
-          dprobs[static_cast<std::size_t>(j)] = sum;
-          mean += probs[j] * sum;
-        }
-        for (std::int64_t j = 0; j <= shape.seq; ++j) {
-          const double dscore = scale * probs[j] * (dprobs[static_cast<std::size_t>(j)] - mean);
-          if (dscore == 0.0) continue;
-          for (std::int64_t i = 0; i < dim; ++i) {
-            const auto slot = static_cast<std::size_t>(kv * dim + i);
-            const std::size_t query = qkv_index(shape, row, 0, head, i);
-            const std::size_t other = qkv_index(shape, b * shape.seq + std::min(j, shape.seq - 1), 1, kv, i);
-            result.dqkv[query] += dscore * (j < shape.seq ? qkv[other] : (*key)[slot]);
-            (j < shape.seq ? result.dqkv[other] : result.dkey[slot]) += dscore * qkv[query];
-          }
-        }
+  for_each_query(shape, [&](std::int64_t b, std::int64_t head, std::int64_t t, std::int64_t row) {
+    const std::int64_t kv = head / (shape.n_heads / shape.n_kv_heads);
+    const std::vector<double> probs = softmax_of_query(qkv, shape, b, head, t, key).probs;
+    const double* gradient = &dout[static_cast<std::size_t>(row * shape.query_width() + head * dim)];
+    const std::size_t query = qkv_index(shape, row, 0, head, 0);
+    const auto slot = static_cast<std::size_t>(kv * dim);  // in key, value and their gradients
+    const auto token = [&](std::size_t j, int part) {
+      return qkv_index(shape, b * shape.seq + static_cast<std::int64_t>(j), part, kv, 0);
+    };
+    const auto is_token = [&](std::size_t j) { return static_cast<std::int64_t>(j) <= t; };
+    std::vector<double> dprobs(probs.size(), 0.0);
+    double mean = 0.0;
+    for (std::size_t j = 0; j < probs.size(); ++j) {
+      const double* v = is_token(j) ? &qkv[token(j, 2)] : value != nullptr ? &(*value)[slot] : nullptr;
+      double* dv = is_token(j) ? &result.dqkv[token(j, 2)] : &result.dvalue[slot];
+      for (std::int64_t i = 0; i < dim; ++i) {
+        if (v != nullptr) dprobs[j] += gradient[i] * v[i];
+        dv[i] += probs[j] * gradient[i];
+      }
+      mean += probs[j] * dprobs[j];
+    }
+    for (std::size_t j = 0; j < probs.size(); ++j) {
+      const double dscore = scale * probs[j] * (dprobs[j] - mean);
+      const double* k = is_token(j) ? &qkv[token(j, 1)] : &(*key)[slot];
+      double* dk = is_token(j) ? &result.dqkv[token(j, 1)] : &result.dkey[slot];
+      for (std::int64_t i = 0; i < dim; ++i) {
+        result.dqkv[query + static_cast<std::size_t>(i)] += dscore * k[i];
+        dk[i] += dscore * qkv[query + static_cast<std::size_t>(i)];
       }
     }
-  }
+  });
   return result;
 }
 
@@ -140,6 +139,8 @@ inline const AttentionShape kAttentionShapes[] = {
     {1, 1, 1, 1, 1},   {2, 2, 1, 1, 3},   {3, 7, 3, 3, 5},  {2, 16, 4, 2, 8},   {1, 31, 6, 2, 16},
     {2, 64, 2, 1, 32}, {1, 65, 4, 4, 64}, {2, 67, 5, 1, 7}, {1, 131, 3, 1, 13}, {1, 256, 2, 2, 64},
 };
+// Beyond 1024 tokens a block has fewer queries than 64: 48, 16 and, by the lower bound, 16.
+inline const AttentionShape kLongAttentionShapes[] = {{1, 1031, 1, 1, 3}, {1, 2053, 1, 1, 3}, {1, 5003, 1, 1, 1}};
 
 }  // namespace headroom::reference
 

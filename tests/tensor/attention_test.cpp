@@ -50,7 +50,9 @@ TEST_P(Attention, BackwardIsTheChainRuleAndOverwrites) {
   expect_close(dqkv, expected.dqkv, tolerance(dtype()), "dqkv");
 }
 
-TEST_P(Attention, ProbabilitiesOfOneHead) {
+class AttentionProbabilities : public Attention {};
+
+TEST_P(AttentionProbabilities, AreThoseOfOneHead) {
   const auto qkv = HostTensor::random(qkv_shape(shape()), dtype(), "qkv");
   const HostTensor out(out_shape(shape()), dtype());
   const HostTensor lse(lse_shape(shape()), dtype());
@@ -60,19 +62,24 @@ TEST_P(Attention, ProbabilitiesOfOneHead) {
   const HostTensor probs({shape().seq, shape().seq}, dtype());
   ops::attention_probabilities(qkv, lse, shape(), sequence, head, probs);
 
-  const auto all = reference::attention(qkv.values(), shape()).probs;
   std::vector<double> expected;
   for (std::int64_t t = 0; t < shape().seq; ++t) {
-    for (std::int64_t j = 0; j < shape().seq; ++j) {
-      const std::int64_t line = (sequence * shape().n_heads + head) * shape().seq + t;
-      expected.push_back(all[static_cast<std::size_t>(line * (shape().seq + 1) + j)]);
-    }
+    const auto row = reference::softmax_of_query(qkv.values(), shape(), sequence, head, t).probs;
+    expected.insert(expected.end(), row.begin(), row.end());
+    expected.resize(static_cast<std::size_t>((t + 1) * shape().seq), 0.0);
   }
   expect_close(probs, expected, tolerance(dtype()), "probs");
 }
 
+constexpr DType kDtypes[] = {DType::f32, DType::f64};
 INSTANTIATE_TEST_SUITE_P(EveryShape, Attention,
-                         ::testing::Combine(::testing::Values(DType::f32, DType::f64),
+                         ::testing::Combine(::testing::ValuesIn(kDtypes),
+                                            ::testing::ValuesIn(reference::kAttentionShapes)));
+INSTANTIATE_TEST_SUITE_P(LongSequences, Attention,
+                         ::testing::Combine(::testing::ValuesIn(kDtypes),
+                                            ::testing::ValuesIn(reference::kLongAttentionShapes)));
+INSTANTIATE_TEST_SUITE_P(EveryShape, AttentionProbabilities,
+                         ::testing::Combine(::testing::ValuesIn(kDtypes),
                                             ::testing::ValuesIn(reference::kAttentionShapes)));
 
 TEST(AttentionGradient, MatchesFiniteDifferences) {

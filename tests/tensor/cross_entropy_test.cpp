@@ -74,7 +74,7 @@ TEST_P(CrossEntropy, PassesGiveMaximaSumsAndGradients) {
     expect_close(logits, exponentials, close(), "exponentials");
     expect_close(sums, expected_sums, close(), "sums");
     expect_close(chosen, expected_chosen, close(), "target logits");
-    ops::cross_entropy_backward(sums, targets, 0, kScale, logits);
+    ops::cross_entropy_backward(sums, targets, 0, real, kScale, logits);
     expect_close(logits, gradients, close(), "gradients");
     for (std::int64_t i = 0; i < logits.elements(); ++i) {
       if (i % columns >= real || targets[static_cast<std::size_t>(i / columns)] < 0) {
@@ -134,16 +134,31 @@ TEST_P(CrossEntropy, ShardsOfTheVocabularyTogetherAreTheWhole) {
   expect_close(sharded_sums, sums.values(), close(), "sums");
   EXPECT_EQ(sharded_chosen.values(), chosen.values());
 
-  ops::cross_entropy_backward(sums, targets, 0, 0.25, whole);
+  ops::cross_entropy_backward(sums, targets, 0, kVocabulary, 0.25, whole);
   for (std::size_t rank = 0; rank < kRanks; ++rank) {
     const auto first = static_cast<std::int64_t>(rank) * kColumns;
-    ops::cross_entropy_backward(sums, targets, first, 0.25, shards[rank]);
+    ops::cross_entropy_backward(sums, targets, first, reals[rank], 0.25, shards[rank]);
     for (std::int64_t i = 0; i < shards[rank].elements(); ++i) {
       const std::int64_t column = i % kColumns;
       const bool real = column < reals[rank];
       ASSERT_EQ(shards[rank].at(i), real ? whole.at(i / kColumns * kVocabulary + first + column) : 0.0);
     }
   }
+}
+
+// Both passes take a target in the padding for one that is not here: the columns behind the vocabulary's belong to
+// nobody.
+TEST_P(CrossEntropy, ATargetInThePaddingIsNotHere) {
+  const auto logits = random({1, 8}, "logits");
+  const std::vector<std::int32_t> target = {5};
+  const auto maxima = zeros({1});
+  const auto sums = zeros({1});
+  const auto chosen = zeros({1});
+  ops::row_max(logits, 5, maxima);
+  ops::exp_and_sum(maxima, target, 0, 5, logits, sums, chosen);
+  EXPECT_EQ(chosen.at(0), 0.0);
+  ops::cross_entropy_backward(sums, target, 0, 5, 1.0, logits);
+  EXPECT_THAT(logits.values(), ::testing::Contains(0.0).Times(3)) << "padding has a gradient";
 }
 
 TEST_P(CrossEntropy, HugeLogitsNeitherOverflowNorVanish) {
@@ -191,7 +206,7 @@ TEST(CrossEntropyGradients, AgreeWithFiniteDifferences) {
   };
   const auto gradient = logits.clone();
   forward(gradient);
-  ops::cross_entropy_backward(sums, targets, 0, 0.5, gradient);
+  ops::cross_entropy_backward(sums, targets, 0, kReal, 0.5, gradient);
   expect_gradient([&] { return forward(logits.clone()); }, logits, gradient, "dlogits");
 }
 

@@ -116,6 +116,14 @@ TEST_P(OptimizerOps, ReductionsDoNotDependOnTheNumberOfThreads) {
   const auto dy = random({1031, 97}, "dy");
   const auto gamma = random({97}, "gamma");
   const auto alpha = HostTensor::filled({1}, dtype(), 0.75);
+  const AttentionShape shape{1, 1031, 6, 3, 8};
+  const auto qkv = random({1031, shape.qkv_width()}, "qkv");
+  const auto dqkv_above = random({1031, shape.qkv_width()}, "dqkv");
+  const auto dout = random({1031, shape.query_width()}, "dout");
+  const auto out = random({1031, shape.query_width()}, "out");
+  const auto mass = HostTensor::filled({1, 6, 1031}, dtype(), 0.3);
+  const auto key = random({3, 8}, "key");
+  const auto gamma_head = random({8}, "gamma head");
   const auto everything = [&](int threads) {
     const int before = omp_get_max_threads();
     omp_set_num_threads(threads);
@@ -127,13 +135,25 @@ TEST_P(OptimizerOps, ReductionsDoNotDependOnTheNumberOfThreads) {
     const auto dgamma = zeros({97});
     const auto dbeta = zeros({97});
     const auto dalpha = zeros({1});
+    const auto dbias = zeros({97});
+    const auto dqkv = zeros({1031, shape.qkv_width()});
+    const auto dkey = zeros({3, 8});
+    const auto dvalue = zeros({3, 8});
+    const auto head_rstd = zeros({1031, 9});
+    const auto dgamma_q = zeros({8});
+    const auto dgamma_k = zeros({8});
     ops::rms_norm(x, gamma, 1e-5, y, rstd);
     ops::rms_norm_backward(dy, x, gamma, rstd, dx, dgamma);
     ops::layer_norm(x, gamma, gamma, 1e-5, y, mean, rstd);
     ops::layer_norm_backward(dy, x, gamma, mean, rstd, dx, dgamma, dbeta);
     ops::dyt_backward(dy, x, alpha, gamma, dx, dalpha, dgamma, dbeta);
     ops::scale_by_backward(dy, x, alpha, y, dalpha);
-    for (const auto* tensor : {&y, &mean, &rstd, &dx, &dgamma, &dbeta, &dalpha}) {
+    ops::bias_backward(dy, dbias);
+    ops::qk_norm(qkv, shape, gamma_head, gamma_head, 1e-5, dqkv, head_rstd);
+    ops::qk_norm_backward(dqkv_above, qkv, shape, gamma_head, gamma_head, head_rstd, dqkv, dgamma_q, dgamma_k);
+    ops::kv_bias_backward(dout, qkv, out, mass, key, key, shape, dqkv, dkey, dvalue);
+    for (const auto* tensor : {&y, &mean, &rstd, &dx, &dgamma, &dbeta, &dalpha, &dbias, &dqkv, &dkey, &dvalue,
+                               &head_rstd, &dgamma_q, &dgamma_k}) {
       const auto values = tensor->values();
       results.insert(results.end(), values.begin(), values.end());
     }

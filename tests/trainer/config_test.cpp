@@ -129,7 +129,7 @@ norm = "dyt"
 attention.kv_bias = "k"
 dyt.alpha_other = 0.25
 [init]
-lir = true
+std = 0.01
 scheme = "gpt2"
 [optim]
 schedule.kind = "wsd"
@@ -145,8 +145,9 @@ tensor = 2
   EXPECT_EQ(config.model.norm, NormKind::dyt);
   EXPECT_EQ(config.model.attention.kv_bias, KvBiasKind::k);
   EXPECT_EQ(config.model.dyt.alpha_other, 0.25);
-  EXPECT_TRUE(config.model.init.lir);
+  EXPECT_EQ(config.model.init.std, 0.01);
   EXPECT_EQ(config.model.init.scheme, InitScheme::gpt2);
+  EXPECT_TRUE(parse("init.lir = true").model.init.lir);
   EXPECT_EQ(config.optim.schedule.kind, ScheduleKind::wsd);
   EXPECT_TRUE(config.optim.tvr.enabled);
   EXPECT_EQ(config.optim.tvr.target, 0.02);
