@@ -116,8 +116,9 @@ TEST_P(EveryLayout, StepsAreThoseOfOneRank) {
       EXPECT_LT(worst_difference(one.model().parameters()[index], engine.model().parameters()[index]), 1e-8)
           << engine.model().parameters()[index].name;
     }
-    // Not in the formula: the losses' all-reduce of some tens of bytes, and the padding of buckets and vocabulary, which
-    // at this size shows. One exchange more or less would be 2560 bytes; bench/layouts.sh compares at a real size.
+    // Not in the formula: the losses' all-reduce of some tens of bytes, and the padding of buckets and vocabulary,
+    // which at this size shows. One exchange more or less would be 2560 bytes; bench/layouts.sh compares at a real
+    // size.
     const CommunicationFormula formula = communication_formula(here, layout);
     const auto sent = static_cast<double>(mesh.data().traffic().bytes + mesh.tensor().traffic().bytes) / 4.0;
     EXPECT_NEAR(sent, formula.data_bytes + formula.tensor_bytes, 1280.0);
