@@ -30,6 +30,7 @@ nlohmann::ordered_json to_json(const StepRecord& record) {
       layers.push_back({record.dyt_alphas[index], record.dyt_alphas[index + 1]});
     }
     json["dyt_alpha"] = layers;
+    json["dyt_alpha_final"] = record.dyt_alphas.back();
   }
   return json;
 }

@@ -22,7 +22,7 @@ struct StepRecord {
   std::int64_t data_bytes = 0;    // sent in this step
   std::int64_t tensor_bytes = 0;  //
   double waited = 0.0;            // seconds in communication that computing did not hide
-  std::vector<double> dyt_alphas;
+  std::vector<double> dyt_alphas;  // as Transformer::dyt_alphas: two a layer, then the final norm's
 };
 
 nlohmann::ordered_json to_json(const StepRecord& record);

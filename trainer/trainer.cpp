@@ -41,6 +41,10 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
+double seconds_waiting(const Mesh& mesh) {
+  return mesh.data().seconds_waiting() + mesh.tensor().seconds_waiting() + mesh.world().seconds_waiting();
+}
+
 // Happens every `every` steps and always at the last one.
 bool due(std::int64_t step, std::int64_t every, std::int64_t last) {
   return step == last || (every > 0 && step % every == 0);
@@ -187,7 +191,7 @@ ordered_json Run::one_step(std::int64_t step) {
   const std::vector<Batch> batches = data_.read(step);
   const Traffic data_before = mesh_->data().traffic();
   const Traffic tensor_before = mesh_->tensor().traffic();
-  const double waited_before = mesh_->data().seconds_waiting() + mesh_->tensor().seconds_waiting();
+  const double waited_before = seconds_waiting(*mesh_);
 
   StepRecord record;
   record.step = step;
@@ -201,7 +205,7 @@ ordered_json Run::one_step(std::int64_t step) {
   });
   record.data_bytes = mesh_->data().traffic().bytes - data_before.bytes;
   record.tensor_bytes = mesh_->tensor().traffic().bytes - tensor_before.bytes;
-  record.waited = mesh_->data().seconds_waiting() + mesh_->tensor().seconds_waiting() - waited_before;
+  record.waited = seconds_waiting(*mesh_) - waited_before;
 
   position_ = {step, position_.tokens + step_tokens};
   record.epoch = data_.epoch(step);
