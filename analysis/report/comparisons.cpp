@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <optional>
+#include <set>
 
 #include "analysis/report/format.h"
 #include "analysis/report/verdicts.h"
@@ -61,6 +62,15 @@ std::string extremes(const Study& study, const std::string& what, Figure figure)
   return fmt::format("{} from {} ({}) to {} ({}), a factor of {}.", what, format_number(figure(*low)),
                      study.runs[*low].label, format_number(figure(*high)), study.runs[*high].label,
                      format_number(figure(*high) / figure(*low)));
+}
+
+// Whether the last snapshots were taken after equally many training tokens.
+bool same_tokens(const Study& study) {
+  std::set<double> tokens;
+  for (const Run& run : study.runs) {
+    if (!run.history.empty()) tokens.insert(run.history.back().tokens);
+  }
+  return tokens.size() < 2;
 }
 
 // Runs with massive layers, named by where they have them.
@@ -124,8 +134,10 @@ std::vector<std::string> across_runs(const Study& study) {
     if (!text.empty()) out.push_back(std::move(text));
   };
   add(massive_words(study));
-  add(extremes(study, "The largest |h| ranges", of_set([](const SetMeasures& m) { return m.max().max; })));
-  add(extremes(study, "The largest max/median of a layer ranges",
+  const std::string when = same_tokens(study) ? "" : ", at each run's last snapshot,";
+  add(extremes(study, fmt::format("The largest |h|{} ranges", when),
+               of_set([](const SetMeasures& m) { return m.max().max; })));
+  add(extremes(study, fmt::format("The largest max/median of a layer{} ranges", when),
                of_set([](const SetMeasures& m) { return m.ratio().ratio(); })));
   if (study.evaluated_tokens) {
     add(extremes(

@@ -95,12 +95,12 @@ Section weights_section(const Study& study) {
     section.intro = "No snapshot holds the statistics of a block's matrices.";
     return section;
   }
-  Figure figure{
-      .id = "weight-std",
-      .title = "Standard deviation of the weight matrices",
-      .caption =
-          "Of the logical matrices. A run with Target Variance Rescaling pulls matrices above its target, the "
-          "dotted line, back to it."};
+  Figure figure{.id = "weight-std",
+                .title = "Standard deviation of the weight matrices",
+                .caption = "Of the logical matrices, mean subtracted."};
+  if (std::any_of(study.runs.begin(), study.runs.end(), [](const Run& run) { return run.facts.tvr; })) {
+    figure.caption += " Target Variance Rescaling pulls a run's matrices above the target drawn back to it.";
+  }
   figure.selectors = {{"against", {"layer, last snapshot", "training tokens"}}};
   View layers{.columns = columns_for(kinds.size()), .svg = "weight-std-layers"};
   View tokens{.columns = columns_for(kinds.size()), .svg = "weight-std-tokens"};

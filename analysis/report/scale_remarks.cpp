@@ -38,7 +38,9 @@ std::string range_words(const Study& study, const Runs& runs, Figure figure) {
     least = std::min(least, figure(study.runs[run]));
     most = std::max(most, figure(study.runs[run]));
   }
-  return least == most ? format_amount(most) : fmt::format("{} to {}", format_amount(least), format_amount(most));
+  const std::string from = format_amount(least);
+  const std::string to = format_amount(most);
+  return from == to ? to : fmt::format("{} to {}", from, to);
 }
 
 double tokens_of(const Run& run) {

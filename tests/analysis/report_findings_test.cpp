@@ -145,6 +145,7 @@ TEST_F(ReportFindings, ComparesRunsWithTheBaselineAtEqualTokens) {
   EXPECT_NEAR(json_of(out / "tables" / "scale_free.json").at("rows")[1].at("sink_bias"), 6.0 / 7.0, 1e-12);
   const std::string text = findings(out);
   EXPECT_THAT(text, HasSubstr("Massive layers in 1 of 2 runs: baseline; none in TVR + KV bias."));
+  EXPECT_THAT(text, HasSubstr("The largest |h|, at each run's last snapshot, ranges from 12.0"));
   // 12/20 of 700 at the step that both have a snapshot of.
   EXPECT_THAT(text,
               HasSubstr("Against baseline: at 12 k training tokens, the latest snapshots in common, max |h| is 35 "

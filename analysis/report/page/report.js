@@ -228,7 +228,7 @@
     context.putImageData(image, 0, 0);
   }
   function colorBar(g, scale, x, height) {
-    g.append("text").attr("transform", `translate(${x + 58},${height / 2}) rotate(-90)`).attr("text-anchor", "middle").text(scale.label);
+    g.append("text").attr("transform", `translate(${x + 64},${height / 2}) rotate(-90)`).attr("text-anchor", "middle").text(scale.label);
     const id = "gradient-" + (colorBar.count = (colorBar.count || 0) + 1);
     const stops = data.palettes[scale.palette];
     const gradient = g.append("linearGradient").attr({ id: id, x1: 0, x2: 0, y1: 1, y2: 0 });
@@ -244,8 +244,8 @@
   function drawHeat(node, panel, rowHeight) {
     const columns = panel.x.categories;
     const rows = panel.y.categories;
-    const left = Math.max(34, Math.min(130, textWidth(rows) + 14)) + (panel.y.label ? 12 : 0);
-    const right = 74;
+    const left = Math.max(34, Math.min(130, textWidth(rows) + 14)) + (panel.y.label ? 20 : 0);
+    const right = 82;
     const width = Math.max(120, node.clientWidth - left - right);
     const height = Math.max(96, rows.length * rowHeight);
     const svg = d3.select(node).append("svg").attr("height", height + 46);
