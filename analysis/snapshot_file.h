@@ -2,12 +2,14 @@
 // returns one; raw hidden states and attention maps stay in the file until asked for (analysis/snapshot_reader.h).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "analysis/attention_probe.h"
 #include "model/tap.h"
 
 namespace headroom {
@@ -36,6 +38,8 @@ struct SnapshotDims {
   std::int64_t heads = 0;      // H
   std::int64_t top_k = 0;      // K
   std::int64_t bins = 0;       // B
+
+  std::int64_t sink_keys() const { return std::min(tokens, kSinkTokens); }  // W
 };
 
 // One site's statistics: arrays [layers, S, ...] flat, row-major.
@@ -69,12 +73,14 @@ struct SiteStatistics {
   }
 };
 
-// Attention's mass by key class: arrays [L, S, H] and [L, S, H, T].
+// Attention's mass by key class: arrays [L, S, H], [L, S, H, T] and, of the first W = min(T, kSinkTokens) queries
+// alone, [L, S, H, W].
 struct AttentionStatistics {
   std::int64_t sequences = 0;
   std::int64_t heads = 0;
   std::vector<float> mass_first, mass_bias, mass_rest, bias_mass;
   std::vector<float> key_mass;
+  std::vector<float> sink_mass, sink_bias;  // [L, S, H, W] and [L, S, H]
 
   std::size_t at(std::int64_t layer, std::int64_t sequence, std::int64_t head) const {
     return static_cast<std::size_t>((layer * sequences + sequence) * heads + head);
@@ -95,6 +101,9 @@ struct ProbeRecord {
   std::vector<std::string> kind;  // "sentence" or "calibration"
   std::vector<std::string> text;
   std::vector<std::string> pieces;
+  std::string notes;  // what the probe set could not have and why, one a line
+
+  std::int64_t length_of(std::int64_t sequence) const { return lengths.at(static_cast<std::size_t>(sequence)); }
 };
 
 struct SnapshotFile {

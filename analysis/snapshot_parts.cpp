@@ -89,7 +89,7 @@ template <class Archive, class Part>
 void fields_of_head(Archive& archive, Part& part) {
   auto& m = part.masses;
   archive(part.layer, part.sequence, part.head, part.map, part.bias);
-  archive(m.first, m.bias, m.rest, m.bias_all, m.key_mass);
+  archive(m.first, m.bias, m.rest, m.bias_all, m.key_mass, m.sink_mass, m.sink_bias);
 }
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
@@ -168,6 +168,7 @@ ProbeRecord record_of(const ProbeSet& probe, std::int64_t tokens) {
     record.ids.resize(record.lengths.size() * width, -1);
     record.pieces.resize(record.lengths.size() * width);
   }
+  record.notes = fmt::format("{}", fmt::join(probe.notes, "\n"));
   return record;
 }
 
@@ -256,10 +257,12 @@ AssembledSnapshot assemble(const ModelConfig& model, const ProbeSet& probe, cons
   attention.sequences = dims.sequences;
   attention.heads = dims.heads;
   const std::size_t all_heads = product({dims.layers, dims.sequences, dims.heads});
-  for (auto* values : {&attention.mass_first, &attention.mass_bias, &attention.mass_rest, &attention.bias_mass}) {
+  for (auto* values : {&attention.mass_first, &attention.mass_bias, &attention.mass_rest, &attention.bias_mass,
+                       &attention.sink_bias}) {
     values->assign(all_heads, kNaN);
   }
   attention.key_mass.assign(all_heads * product({dims.tokens}), kNaN);
+  attention.sink_mass.assign(all_heads * product({dims.sink_keys()}), kNaN);
   Roll head_roll(all_heads);
 
   for (const SnapshotParts& parts : ranks) {
@@ -279,7 +282,9 @@ AssembledSnapshot assemble(const ModelConfig& model, const ProbeSet& probe, cons
       attention.mass_bias[at] = static_cast<float>(part.masses.bias);
       attention.mass_rest[at] = static_cast<float>(part.masses.rest);
       attention.bias_mass[at] = static_cast<float>(part.masses.bias_all);
+      attention.sink_bias[at] = static_cast<float>(part.masses.sink_bias);
       copy_as_float(part.masses.key_mass, attention.key_mass.data() + at * product({dims.tokens}));
+      copy_as_float(part.masses.sink_mass, attention.sink_mass.data() + at * product({dims.sink_keys()}));
       if (part.map.empty()) continue;
       RawSequence& raw = out.raw.at(raw_index.at(static_cast<std::size_t>(part.sequence)));
       const auto block = static_cast<std::size_t>(part.layer * dims.heads + part.head);

@@ -18,7 +18,11 @@ void expect_snapshot(const H5File& file) {
   }
   const std::int64_t version = file.int_attribute("/", "version");
   if (version != schema::kVersion) {
-    refuse(file, fmt::format("snapshot format version {}, this program reads {}", version, schema::kVersion));
+    throw Error(ExitCode::bad_checkpoint,
+                fmt::format("{}: snapshot format version {}, this program reads {}", file.path().string(), version,
+                            schema::kVersion),
+                version < schema::kVersion ? "Take it again: `headroom train` of this version on the run's checkpoint."
+                                           : "A newer Headroom wrote it; use that one.");
   }
 }
 
@@ -36,7 +40,14 @@ SnapshotDims read_dims(const H5File& file) {
   const H5Dims channels = dims_of_rank(file, block + "channel_max", 3);
   const H5Dims bins = dims_of_rank(file, block + "histogram", 3);
   const H5Dims masses = dims_of_rank(file, "attention/mass_first", 3);
-  return {top[0], ids[0], ids[1], channels[2], masses[2], top[2], bins[2]};
+  const SnapshotDims all = {top[0], ids[0], ids[1], channels[2], masses[2], top[2], bins[2]};
+  for (const std::int64_t extent : {all.layers, all.sequences, all.tokens, all.hidden, all.heads, all.bins}) {
+    if (extent < 1) {
+      refuse(file, fmt::format("{} layers, {} sequences, {} tokens, {} channels, {} heads and {} bins: none may be 0",
+                               all.layers, all.sequences, all.tokens, all.hidden, all.heads, all.bins));
+    }
+  }
+  return all;
 }
 
 std::vector<std::string> read_text(const H5File& file, const std::string& dataset, const H5Dims& expected) {
@@ -52,6 +63,7 @@ ProbeRecord read_probe(const H5File& file, const SnapshotDims& dims) {
   probe.kind = read_text(file, "probe/kind", {dims.sequences});
   probe.text = read_text(file, "probe/text", {dims.sequences});
   probe.pieces = read_text(file, "probe/pieces", {dims.sequences, dims.tokens});
+  probe.notes = file.text_attribute("probe", "notes");
   for (const std::int32_t length : probe.lengths) {
     if (length < 1 || length > dims.tokens) {
       refuse(file, fmt::format("`probe/lengths` has {}, the longest sequence {} tokens", length, dims.tokens));
@@ -82,6 +94,28 @@ WeightStatistics read_weights(const H5File& file) {
   return weights;
 }
 
+// Places among the top values lead readers into other arrays, so they must lie inside the sequence and the state; of an
+// empty slot both are -1.
+void check_places(const H5File& file, const std::string& prefix, const SnapshotDims& dims, const ProbeRecord& probe,
+                  const SiteStatistics& site) {
+  for (std::int64_t layer = 0; layer < site.layers; ++layer) {
+    for (std::int64_t sequence = 0; sequence < dims.sequences; ++sequence) {
+      const auto tokens = site.row(site.top_token, layer, sequence);
+      const auto channels = site.row(site.top_channel, layer, sequence);
+      const std::int32_t length = probe.lengths[static_cast<std::size_t>(sequence)];
+      for (std::size_t k = 0; k < tokens.size(); ++k) {
+        const bool empty = tokens[k] == -1 && channels[k] == -1;
+        const bool inside = tokens[k] >= 0 && tokens[k] < length && channels[k] >= 0 && channels[k] < dims.hidden;
+        if (empty || inside) continue;
+        refuse(file,
+               fmt::format("`{}top_token` and `top_channel` have token {}, channel {} for a sequence of {} tokens "
+                           "and {} channels",
+                           prefix, tokens[k], channels[k], length, dims.hidden));
+      }
+    }
+  }
+}
+
 // Reads an array of whatever element type into the struct's member.
 auto read_into(const H5File& file, const std::string& prefix) {
   return [&file, prefix]<class T>(const char* name, std::vector<T>& values, const H5Dims& dims) {
@@ -104,6 +138,7 @@ SnapshotFile read_contents(const H5File& file) {
     statistics.sequences = dims.sequences;
     const std::string prefix = schema::site_path(site);
     schema::for_each_array(statistics, statistics.layers, dims, read_into(file, prefix));
+    check_places(file, prefix, dims, contents.probe, statistics);
     statistics.edges = file.reals_attribute(prefix + "histogram", "edges");
     if (static_cast<std::int64_t>(statistics.edges.size()) != dims.bins + 1) {
       refuse(file,
@@ -136,10 +171,6 @@ std::vector<std::int64_t> SnapshotReader::raw_sequences() const {
 std::vector<float> SnapshotReader::raw_block_output(std::int64_t sequence) const {
   const SnapshotDims& dims = contents_.dims;
   return file_.read<float>(schema::raw_path(sequence) + "block_output", {dims.layers, tokens(sequence), dims.hidden});
-}
-
-std::vector<float> SnapshotReader::raw_embedding_output(std::int64_t sequence) const {
-  return file_.read<float>(schema::raw_path(sequence) + "embedding_output", {tokens(sequence), contents_.dims.hidden});
 }
 
 std::vector<float> SnapshotReader::raw_attention(std::int64_t sequence) const {

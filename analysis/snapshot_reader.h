@@ -25,8 +25,6 @@ class SnapshotReader {
 
   // [L, n, d] of a raw sequence, n = contents().probe.lengths[sequence].
   std::vector<float> raw_block_output(std::int64_t sequence) const;
-  // [n, d]
-  std::vector<float> raw_embedding_output(std::int64_t sequence) const;
   // [L, H, n, n]: queries, then keys; rows sum to 1, or to 1 - attention_bias with a KV bias.
   std::vector<float> raw_attention(std::int64_t sequence) const;
   // [L, H, n]; empty without a KV bias.

@@ -10,7 +10,7 @@
 namespace headroom::snapshot_schema {
 
 inline constexpr const char* kFormat = "headroom-snapshot";
-inline constexpr std::int64_t kVersion = 1;
+inline constexpr std::int64_t kVersion = 2;
 
 // Calls visit(name, array, dims) for each array of a site; `site` may be const.
 template <class Site, class Visit>
@@ -46,7 +46,9 @@ void for_each_array(Attention& attention, const SnapshotDims& dims, Visit visit)
   visit("attention/mass_bias", attention.mass_bias, each);
   visit("attention/mass_rest", attention.mass_rest, each);
   visit("attention/bias_mass", attention.bias_mass, each);
+  visit("attention/sink_bias", attention.sink_bias, each);
   visit("attention/key_mass", attention.key_mass, H5Dims{dims.layers, dims.sequences, dims.heads, dims.tokens});
+  visit("attention/sink_mass", attention.sink_mass, H5Dims{dims.layers, dims.sequences, dims.heads, dims.sink_keys()});
 }
 
 // The strings of provenance/, by attribute name.

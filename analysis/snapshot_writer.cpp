@@ -29,6 +29,7 @@ std::uintmax_t write_snapshot(const std::filesystem::path& path, const SnapshotF
   out.write_text("probe/kind", probe.kind, {dims.sequences});
   out.write_text("probe/text", probe.text, {dims.sequences});
   out.write_text("probe/pieces", probe.pieces, {dims.sequences, dims.tokens});
+  out.set_attribute("probe", "notes", probe.notes);
 
   const auto write = [&](const std::string& prefix) {
     return [&out, prefix](const char* name, const auto& values, const H5Dims& shape) {
@@ -41,6 +42,7 @@ std::uintmax_t write_snapshot(const std::filesystem::path& path, const SnapshotF
     out.set_attribute(prefix + "histogram", "edges", statistics.edges);
   }
   schema::for_each_array(file.attention, dims, write(""));
+  out.set_attribute("attention/sink_mass", "queries", kSinkTokens);
 
   out.make_group("raw");
   for (const RawSequence& one : raw) {

@@ -53,9 +53,6 @@ struct HiddenStatistics {
   std::vector<double> token_median;     // [T]
   std::vector<double> token_rms;        // [T]
   std::vector<std::int64_t> histogram;  // [kHistogramBins]
-
-  double ratio() const { return max_abs / median_abs; }
-  double crest() const { return max_abs / rms; }
 };
 
 // Statistics of h [tokens, channels], row-major; T float or double. Throws ExitCode::internal for an empty matrix.

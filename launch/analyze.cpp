@@ -28,10 +28,6 @@ class AnalyzeVerb : public Verb {
     app.add_option("--sink-threshold", options_.thresholds.sink, "mean attention to a key that makes it a sink")
         ->capture_default_str()
         ->check(CLI::Range(0.0, 1.0));
-    app.add_option("--sink-tokens", options_.thresholds.sink_tokens,
-                   "tokens of each sequence that sinks are looked for in")
-        ->capture_default_str()
-        ->check(CLI::PositiveNumber);
     app.footer(
         "Reads config.toml, metrics.jsonl and snapshots/*.h5 of every run; needs no network, accelerator or MPI.\n"
         "Prints the path of the page. docs/report.md explains its figures and tables.");

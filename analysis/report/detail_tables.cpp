@@ -1,16 +1,18 @@
-// The tables that are written to files only: everything the figures and findings are drawn from.
+// The tables of the last snapshots that are written to files only: what their figures and findings are drawn from.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "analysis/report/study.h"
+#include "analysis/report/places.h"
+#include "analysis/report/table_parts.h"
 
 namespace headroom::report {
 namespace {
 
-Column plain(std::string key, std::string help) {
-  return {std::move(key), "", std::move(help), true};
+Cell massive_cell(Verdict verdict) {
+  return Cell::of(verdict == Verdict::unknown ? nlohmann::json(nullptr) : nlohmann::json(verdict == Verdict::massive),
+                  "");
 }
 
 Table layers_table(const Study& study) {
@@ -20,7 +22,7 @@ Table layers_table(const Study& study) {
                    plain("sequences", "how many"),
                    plain("tokens", "of all of them"),
                    plain("layer", "from 0"),
-                   plain("massive", "passes both tests"),
+                   plain("massive", "passes both tests; empty: max or median is not finite"),
                    plain("max", "max|h|"),
                    plain("median", "median|h|"),
                    plain("ratio", "max / median"),
@@ -37,7 +39,7 @@ Table layers_table(const Study& study) {
                    plain("lost_int8", "share rounding to 0, max scaled to 127"),
                    plain("lost_e4m3", "share rounding to 0, max scaled to 448")};
   for (std::size_t run = 0; run < study.runs.size(); ++run) {
-    for (const SetMeasures& m : study.sets[run]) {
+    for (const SetMeasures& m : study.sets(run)) {
       for (std::size_t layer = 0; layer < m.layers.size(); ++layer) {
         const LayerMeasure& l = m.layers[layer];
         std::vector<Cell> row = {text_cell(study.runs[run].label),
@@ -45,10 +47,10 @@ Table layers_table(const Study& study) {
                                  count_cell(static_cast<std::int64_t>(m.set.sequences.size())),
                                  count_cell(m.set.tokens),
                                  count_cell(static_cast<std::int64_t>(layer)),
-                                 Cell::of(l.massive, "")};
+                                 massive_cell(l.verdict)};
         for (const double value :
              {l.max, l.median, l.ratio(), l.top[1], l.top[2], l.rms, l.crest, l.kurtosis, l.mmr_mean, l.mmr_max,
-              l.beyond_e4m3, l.beyond_e5m2, l.beyond_f16, l.lost_int8, l.lost_e4m3}) {
+              l.beyond_e4m3, l.beyond_e5m2, l.beyond_f16, l.lost.int8, l.lost.e4m3}) {
           row.push_back(number_cell(value));
         }
         table.rows.push_back(std::move(row));
@@ -59,24 +61,35 @@ Table layers_table(const Study& study) {
 }
 
 Table sites_table(const Study& study) {
-  Table table{"sites", "Every site by layer, averaged over the main probe set", {}, {}};
-  table.columns = {plain("run", "run"),    plain("set", "sequences averaged over"),
-                   plain("site", "site"),  plain("layer", "from 0"),
-                   plain("max", "max|h|"), plain("median", "median|h|"),
-                   plain("rms", "rms(h)"), plain("kurtosis", "over channels")};
+  Table table{"sites", "Every site by layer, averaged over each probe set's sequences", {}, {}};
+  table.columns = {plain("run", "run"),
+                   plain("set", "sequences averaged over"),
+                   plain("site", "site"),
+                   plain("layer", "from 0"),
+                   plain("max", "max|h|"),
+                   plain("median", "median|h|"),
+                   plain("rms", "rms(h)"),
+                   plain("kurtosis", "over channels"),
+                   plain("largest", "largest |h| over the sequences"),
+                   plain("lost_int8", "share rounding to 0, max scaled to 127"),
+                   plain("lost_e4m3", "share rounding to 0, max scaled to 448")};
   for (std::size_t run = 0; run < study.runs.size(); ++run) {
-    const SetMeasures* m = study.main(run);
-    if (!m) continue;
-    for (const auto& [name, site] : study.runs[run].snapshot()->sites) {
-      for (std::int64_t layer = 0; layer < site.layers; ++layer) {
-        std::vector<Cell> row = {text_cell(study.runs[run].label), text_cell(m->set.name),
-                                 text_cell(std::string(name_of(name))), count_cell(layer)};
-        for (const auto* values : {&site.max_abs, &site.median_abs, &site.rms, &site.kurtosis}) {
-          double sum = 0.0;
-          for (const std::int64_t s : m->set.sequences) sum += values->at(site.at(layer, s));
-          row.push_back(number_cell(sum / static_cast<double>(m->set.sequences.size())));
+    for (const SetMeasures& m : study.sets(run)) {
+      for (const auto& [name, site] : study.runs[run].snapshot()->sites) {
+        for (std::int64_t layer = 0; layer < site.layers; ++layer) {
+          std::vector<Cell> row = {text_cell(study.runs[run].label), text_cell(m.set.name),
+                                   text_cell(std::string(name_of(name))), count_cell(layer)};
+          for (const auto* values : {&site.max_abs, &site.median_abs, &site.rms, &site.kurtosis}) {
+            row.push_back(number_cell(set_mean(*values, site, layer, m.set)));
+          }
+          std::vector<double> largest;
+          for (const std::int64_t s : m.set.sequences) largest.push_back(site.max_abs.at(site.at(layer, s)));
+          row.push_back(number_cell(largest[largest_of(largest)]));
+          const LostShares lost = lost_shares(site, layer, m.set);
+          row.push_back(number_cell(lost.int8));
+          row.push_back(number_cell(lost.e4m3));
+          table.rows.push_back(std::move(row));
         }
-        table.rows.push_back(std::move(row));
       }
     }
   }
@@ -98,7 +111,7 @@ Table activations_table(const Study& study) {
                    plain("ratio", "|value| / the layer's median|h| in this sequence"),
                    plain("massive", "|value| passes both tests, strictly")};
   for (std::size_t run = 0; run < study.runs.size(); ++run) {
-    for (const SetMeasures& m : study.sets[run]) {
+    for (const SetMeasures& m : study.sets(run)) {
       const SnapshotFile& snapshot = *study.runs[run].snapshot();
       const SiteStatistics& site = snapshot.sites.at(Site::block_output);
       for (const std::int64_t s : m.set.sequences) {
@@ -114,7 +127,7 @@ Table activations_table(const Study& study) {
                  count_cell(s), count_cell(layer), count_cell(static_cast<std::int64_t>(k) + 1), count_cell(token),
                  text_cell(piece_at(snapshot, s, token)), count_cell(site.row(site.top_channel, layer, s)[k]),
                  number_cell(values[k]), number_cell(median > 0.0 ? size / median : kUnknown),
-                 Cell::of(size > study.thresholds.absolute && size > study.thresholds.ratio * median, "")});
+                 Cell::of(is_massive(values[k], median, study.thresholds), "")});
           }
         }
       }
@@ -134,7 +147,7 @@ Table channels_table(const Study& study) {
                    plain("sequences_in_top", "sequences with it among the kept largest"),
                    plain("largest", "|h|")};
   for (std::size_t run = 0; run < study.runs.size(); ++run) {
-    for (const SetMeasures& m : study.sets[run]) {
+    for (const SetMeasures& m : study.sets(run)) {
       if (m.set.sentence) continue;
       for (std::size_t layer = 0; layer < m.layers.size(); ++layer) {
         for (const ChannelMeasure& c : channels(*study.runs[run].snapshot(), m.set, static_cast<std::int64_t>(layer))) {
@@ -160,16 +173,14 @@ Table attention_table(const Study& study) {
                    plain("mass_bias", "to the bias slot"),
                    plain("mass_rest", "to all other keys")};
   for (std::size_t run = 0; run < study.runs.size(); ++run) {
-    for (const SetMeasures& m : study.sets[run]) {
+    for (const SetMeasures& m : study.sets(run)) {
       const AttentionStatistics& attention = study.runs[run].snapshot()->attention;
       for (std::int64_t layer = 0; layer < study.runs[run].snapshot()->dims.layers; ++layer) {
         for (std::int64_t head = 0; head < attention.heads; ++head) {
           std::vector<Cell> row = {text_cell(study.runs[run].label), text_cell(m.set.name), count_cell(layer),
                                    count_cell(head)};
           for (const auto* values : {&attention.mass_first, &attention.mass_bias, &attention.mass_rest}) {
-            double sum = 0.0;
-            for (const std::int64_t s : m.set.sequences) sum += values->at(attention.at(layer, s, head));
-            row.push_back(number_cell(sum / static_cast<double>(m.set.sequences.size())));
+            row.push_back(number_cell(set_mean(*values, attention, layer, head, m.set)));
           }
           table.rows.push_back(std::move(row));
         }
@@ -179,42 +190,102 @@ Table attention_table(const Study& study) {
   return table;
 }
 
-Table weights_table(const Study& study) {
-  Table table{"weights", "Every parameter's statistics at every snapshot", {}, {}};
+Table histograms_table(const Study& study) {
+  Table table{"histograms", "Block outputs: values by magnitude", {}, {}};
   table.columns = {plain("run", "run"),
-                   plain("step", "of the snapshot"),
-                   plain("name", "parameter"),
-                   plain("layer", "-1 outside the blocks"),
-                   plain("mean", "mean"),
-                   plain("std", "standard deviation"),
-                   plain("max_abs", "largest |w|")};
-  for (const Run& run : study.runs) {
-    for (const HistoryPoint& point : run.history) {
-      const WeightStatistics& w = point.contents.weights;
-      for (std::size_t i = 0; i < w.names.size(); ++i) {
-        table.rows.push_back({text_cell(run.label), count_cell(point.step), text_cell(w.names[i]),
-                              count_cell(w.layer[i]), number_cell(w.mean[i]), number_cell(w.std[i]),
-                              number_cell(w.max_abs[i])});
+                   plain("set", "probe set"),
+                   plain("layer", "from 0"),
+                   plain("from", "lower edge of the bin"),
+                   plain("to", "upper edge"),
+                   plain("count", "values of the set's sequences"),
+                   plain("share", "of all values of the layer")};
+  for (std::size_t run = 0; run < study.runs.size(); ++run) {
+    for (const SetMeasures& m : study.sets(run)) {
+      const SiteStatistics& site = study.runs[run].snapshot()->sites.at(Site::block_output);
+      for (std::int64_t layer = 0; layer < site.layers; ++layer) {
+        std::vector<std::int64_t> counts(site.edges.size() - 1, 0);
+        std::int64_t total = 0;
+        for (const std::int64_t s : m.set.sequences) {
+          const auto row = site.row(site.histogram, layer, s);
+          for (std::size_t bin = 0; bin < row.size(); ++bin) {
+            counts[bin] += row[bin];
+            total += row[bin];
+          }
+        }
+        for (std::size_t bin = 0; bin < counts.size(); ++bin) {
+          if (counts[bin] == 0) continue;
+          table.rows.push_back({text_cell(study.runs[run].label), text_cell(m.set.name), count_cell(layer),
+                                number_cell(site.edges[bin]), number_cell(site.edges[bin + 1]), count_cell(counts[bin]),
+                                number_cell(static_cast<double>(counts[bin]) / static_cast<double>(total))});
+        }
       }
     }
   }
   return table;
 }
 
-Table evaluations_table(const Study& study) {
-  Table table{"evaluations", "Held-out loss over training", {}, {}};
+Table tokens_table(const Study& study) {
+  Table table{"tokens", "Block outputs of the probe sentences by token", {}, {}};
   table.columns = {plain("run", "run"),
-                   plain("step", "step"),
-                   plain("tokens", "training tokens seen"),
-                   plain("loss", "nats a token"),
-                   plain("perplexity", "exp(loss)"),
-                   plain("held_out_tokens", "tokens evaluated on")};
-  for (const Run& run : study.runs) {
-    if (!run.metrics) continue;
-    for (const EvalPoint& point : run.metrics->evaluations) {
-      table.rows.push_back({text_cell(run.label), count_cell(point.step), number_cell(point.tokens),
-                            number_cell(point.loss), number_cell(point.perplexity),
-                            number_cell(point.held_out_tokens)});
+                   plain("set", "the sentence"),
+                   plain("layer", "from 0"),
+                   plain("position", "token position"),
+                   plain("piece", "token"),
+                   plain("max", "max|h| over the token's channels"),
+                   plain("median", "median|h| over them"),
+                   plain("rms", "rms(h) over them"),
+                   plain("ratio", "max / median"),
+                   plain("crest", "max / rms")};
+  for (std::size_t run = 0; run < study.runs.size(); ++run) {
+    for (const SetMeasures& m : study.sets(run)) {
+      if (!m.set.sentence) continue;
+      const SnapshotFile& snapshot = *study.runs[run].snapshot();
+      const SiteStatistics& site = snapshot.sites.at(Site::block_output);
+      const std::int64_t s = m.set.sequences.front();
+      for (std::int64_t layer = 0; layer < site.layers; ++layer) {
+        for (std::int64_t t = 0; t < snapshot.probe.length_of(s); ++t) {
+          const auto at = static_cast<std::size_t>(t);
+          const double max = site.row(site.token_max, layer, s)[at];
+          const double median = site.row(site.token_median, layer, s)[at];
+          const double rms = site.row(site.token_rms, layer, s)[at];
+          table.rows.push_back({text_cell(study.runs[run].label), text_cell(m.set.name), count_cell(layer),
+                                count_cell(t), text_cell(piece_at(snapshot, s, t)), number_cell(max),
+                                number_cell(median), number_cell(rms), number_cell(max / median),
+                                number_cell(max / rms)});
+        }
+      }
+    }
+  }
+  return table;
+}
+
+Table writers_table(const Study& study) {
+  Table table{"writers", "What each site adds at the place of the run's largest activation", {}, {}};
+  table.columns = {plain("run", "run"),
+                   plain("sequence", "index"),
+                   plain("position", "token position"),
+                   plain("channel", "from 0"),
+                   plain("site", "embedding, attention or MLP output"),
+                   plain("layer", "from 0"),
+                   plain("value", "signed; where it was not kept the channel's largest |value| over all tokens"),
+                   plain("exact", "whether it was kept"),
+                   plain("channel_max", "the channel's largest |value| over all tokens of the sequence"),
+                   plain("stream_max", "the same of the residual stream after the block")};
+  for (std::size_t run = 0; run < study.runs.size(); ++run) {
+    const SetMeasures* m = study.main(run);
+    if (!m || m->peak.layer < 0) continue;
+    const SnapshotFile& snapshot = *study.runs[run].snapshot();
+    const SiteStatistics& stream = snapshot.sites.at(Site::block_output);
+    const auto channel = static_cast<std::size_t>(m->peak.channel);
+    Place last = m->peak;
+    last.layer = stream.layers - 1;  // the sites of all layers, not of those up to the peak alone
+    for (const Writer& w : writers(snapshot, last)) {
+      const SiteStatistics& site = snapshot.sites.at(w.site);
+      table.rows.push_back({text_cell(study.runs[run].label), count_cell(m->peak.sequence), count_cell(m->peak.token),
+                            count_cell(m->peak.channel), text_cell(std::string(name_of(w.site))), count_cell(w.layer),
+                            number_cell(w.value), Cell::of(w.exact, ""),
+                            number_cell(site.row(site.channel_max, w.layer, m->peak.sequence)[channel]),
+                            number_cell(stream.row(stream.channel_max, w.layer, m->peak.sequence)[channel])});
     }
   }
   return table;
@@ -223,8 +294,8 @@ Table evaluations_table(const Study& study) {
 }  // namespace
 
 std::vector<Table> detail_tables(const Study& study) {
-  return {layers_table(study),    sites_table(study),   activations_table(study), channels_table(study),
-          attention_table(study), weights_table(study), evaluations_table(study)};
+  return {layers_table(study),    sites_table(study),      activations_table(study), channels_table(study),
+          attention_table(study), histograms_table(study), tokens_table(study),      writers_table(study)};
 }
 
 }  // namespace headroom::report

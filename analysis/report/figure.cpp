@@ -126,6 +126,7 @@ nlohmann::json to_json(const Figure& figure) {
     nlohmann::json one = {{"columns", view.columns}, {"shared", view.shared}, {"tiles", view.tiles}};
     one["panels"] = nlohmann::json::array();
     for (const Panel& panel : view.panels) one["panels"].push_back(panel_json(panel));
+    if (!view.note.empty()) one["note"] = view.note;
     if (!view.svg.empty()) one["svg"] = view.svg;
     out["views"].push_back(one);
   }

@@ -67,6 +67,7 @@ struct View {
   int columns = 1;
   bool shared = true;
   bool tiles = false;  // many small heat maps (panel = row of tiles x column): axes shown on the enlarged tile only
+  std::string note{};  // what of the data this view leaves out; may be empty
   std::string svg{};   // file stem under figures/; empty: this view is not written as SVG
 };
 

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "analysis/report/format.h"
+#include "analysis/report/places.h"
 
 namespace headroom::report {
 
@@ -20,21 +22,43 @@ std::vector<std::string> index_names(std::size_t count) {
   return out;
 }
 
-std::vector<std::string> set_names(const Study& study) {
-  std::vector<std::string> names;
-  for (const auto& sets : study.sets) {
-    for (const SetMeasures& m : sets) {
-      if (std::find(names.begin(), names.end(), m.set.name) == names.end()) names.push_back(m.set.name);
+std::vector<SharedSet> shared_sets(const Study& study) {
+  std::vector<SharedSet> shared;
+  std::vector<std::string> texts;  // of sentences; with and without BOS share a number
+  for (std::size_t run = 0; run < study.runs.size(); ++run) {
+    for (const SetMeasures& m : study.sets(run)) {
+      const ProbeSet& set = m.set;
+      if (std::any_of(shared.begin(), shared.end(), [&](const SharedSet& s) { return s.key == set.key; })) continue;
+      std::string stem = "calibration";
+      if (set.sentence) {
+        const auto found = std::find(texts.begin(), texts.end(), set.text);
+        stem = fmt::format("sentence-{}", found - texts.begin());
+        if (found == texts.end()) texts.push_back(set.text);
+      }
+      // Long texts are cut in names and may become alike.
+      const auto alike =
+          std::count_if(shared.begin(), shared.end(), [&](const SharedSet& s) { return s.name.starts_with(set.name); });
+      shared.push_back({set.key, alike == 0 ? set.name : fmt::format("{} ({})", set.name, alike + 1),
+                        stem + (set.bos ? "-bos" : "-no-bos"), set.sentence});
     }
   }
-  return names;
+  return shared;
 }
 
-const SetMeasures* find_set(const Study& study, std::size_t run, const std::string& name) {
-  for (const SetMeasures& m : study.sets[run]) {
-    if (m.set.name == name) return &m;
-  }
-  return nullptr;
+std::vector<SharedSet> shared_sentences(const Study& study) {
+  std::vector<SharedSet> shared = shared_sets(study);
+  std::erase_if(shared, [](const SharedSet& set) { return !set.sentence; });
+  return shared;
+}
+
+Selector selector_of(const std::string& title, const std::vector<SharedSet>& sets) {
+  Selector selector{title, {}, 0};
+  for (const SharedSet& set : sets) selector.options.push_back(set.name);
+  return selector;
+}
+
+const SetMeasures* find_set(const Study& study, std::size_t run, const SharedSet& set) {
+  return find_set(study.sets(run), set.key);
 }
 
 Panel run_panel(const Study& study, std::size_t run, PanelKind kind) {
@@ -45,7 +69,7 @@ Panel run_panel(const Study& study, std::size_t run, PanelKind kind) {
   return panel;
 }
 
-Panel layer_lines(const Study& study, const std::string& set, const std::string& title, const std::string& label,
+Panel layer_lines(const Study& study, const SharedSet& set, const std::string& title, const std::string& label,
                   bool log, const std::function<double(const LayerMeasure&)>& figure) {
   Panel panel;
   panel.title = title;
@@ -83,8 +107,50 @@ void share_scale(std::vector<View>& views, const std::string& label, bool log, P
   }
 }
 
-std::string token_name(const SnapshotFile& snapshot, std::int64_t sequence, std::int64_t token) {
-  return fmt::format("{} {}", token, shown_piece(piece_at(snapshot, sequence, token)));
+std::vector<std::int64_t> shown_of(std::int64_t count, std::int64_t most, const std::vector<std::int64_t>& must) {
+  std::set<std::int64_t> shown;
+  for (const std::int64_t index : must) {
+    if (index >= 0 && index < count) shown.insert(index);
+  }
+  for (std::int64_t i = 0; i < count && static_cast<std::int64_t>(shown.size()) < most; ++i) shown.insert(i);
+  return {shown.begin(), shown.end()};
+}
+
+std::vector<std::int64_t> spread_of(std::int64_t count, std::int64_t most, const std::vector<std::int64_t>& must) {
+  if (count <= most) return shown_of(count, most, {});
+  std::set<std::int64_t> shown;
+  for (const std::int64_t index : must) {
+    if (index >= 0 && index < count) shown.insert(index);
+  }
+  const std::int64_t rest = most - static_cast<std::int64_t>(shown.size());
+  for (std::int64_t i = 0; i < rest; ++i) shown.insert(i * count / rest);
+  return {shown.begin(), shown.end()};
+}
+
+std::string left_out_words(const char* what, const std::vector<std::int64_t>& shown, std::int64_t count) {
+  if (static_cast<std::int64_t>(shown.size()) == count) return {};
+  return fmt::format("{} {} of {} are shown", what, format_ranges(shown), count);
+}
+
+std::vector<std::string> token_names(const SnapshotFile& snapshot, std::int64_t sequence,
+                                     const std::vector<std::int64_t>& tokens) {
+  std::vector<std::string> names;
+  for (const std::int64_t t : tokens)
+    names.push_back(fmt::format("{} {}", t, shown_piece(piece_at(snapshot, sequence, t))));
+  return names;
+}
+
+void make_file_names_unique(std::vector<Section>& sections) {
+  std::set<std::string> taken;
+  for (Section& section : sections) {
+    for (Figure& figure : section.figures) {
+      for (View& view : figure.views) {
+        if (view.svg.empty()) continue;
+        const std::string wanted = view.svg;
+        for (int again = 2; !taken.insert(view.svg).second; ++again) view.svg = fmt::format("{}-{}", wanted, again);
+      }
+    }
+  }
 }
 
 void add_figure(Section& section, Figure figure) {

@@ -6,6 +6,7 @@
 
 #include "analysis/report/figure_parts.h"
 #include "analysis/report/format.h"
+#include "analysis/report/places.h"
 
 namespace headroom::report {
 namespace {
@@ -34,23 +35,24 @@ Panel top_values_panel(const Study& study, std::size_t run, const SetMeasures& m
 }
 
 Figure layers_figure(const Study& study) {
-  Figure figure{.id = "layers",
-                .title = "Largest and median |h| by layer",
-                .caption =
-                    "Block outputs of the last snapshot. The distance between the solid line and the median is the "
-                    "ratio that the "
-                    "second test looks at; where the 2nd and 3rd largest values stay close to the first, one token or "
-                    "channel carries several."};
-  const auto names = set_names(study);
-  figure.selectors = {{"sequences", names}};
-  for (const std::string& name : names) {
-    View view{.svg = "layers-" + file_stem(name)};
+  Figure figure{
+      .id = "layers",
+      .title = "Largest and median |h| by layer",
+      .caption =
+          "Block outputs of the last snapshot. The distance between the solid line and the median is the "
+          "ratio that the second test looks at. The 2nd and 3rd largest values are other elements of the same "
+          "sequence: how far they lie below the first says whether it stands alone."};
+  const auto sets = shared_sets(study);
+  figure.selectors = {selector_of("sequences", sets)};
+  for (const SharedSet& set : sets) {
+    View view{.svg = "layers-" + set.stem};
     for (std::size_t run = 0; run < study.runs.size(); ++run) {
-      if (const SetMeasures* m = find_set(study, run, name)) view.panels.push_back(top_values_panel(study, run, *m));
+      if (const SetMeasures* m = find_set(study, run, set)) view.panels.push_back(top_values_panel(study, run, *m));
     }
     double largest = 0.0;
     for (const Panel& panel : view.panels) {
-      for (const double value : panel.series.front().y) largest = std::max(largest, value);
+      for (const double value : panel.series.front().y)
+        largest = std::isfinite(value) ? std::max(largest, value) : largest;
     }
     if (largest > study.thresholds.absolute / 4.0) {
       for (Panel& panel : view.panels) {
@@ -73,17 +75,17 @@ Figure ratios_figure(const Study& study) {
                     "kurtosis runs from 1 (all channels alike) to the hidden size (one channel has it all); MMR is the "
                     "mean over tokens "
                     "of each token's own max/median."};
-  const auto names = set_names(study);
-  figure.selectors = {{"sequences", names}};
-  for (const std::string& name : names) {
-    View view{.columns = 2, .shared = false, .svg = "ratios-" + file_stem(name)};
-    view.panels.push_back(layer_lines(study, name, "max / median", "max|h| / median|h|", true,
+  const auto sets = shared_sets(study);
+  figure.selectors = {selector_of("sequences", sets)};
+  for (const SharedSet& set : sets) {
+    View view{.columns = 2, .shared = false, .svg = "ratios-" + set.stem};
+    view.panels.push_back(layer_lines(study, set, "max / median", "max|h| / median|h|", true,
                                       [](const LayerMeasure& l) { return l.ratio(); }));
-    view.panels.push_back(layer_lines(study, name, "crest factor", "max|h| / rms(h)", true,
+    view.panels.push_back(layer_lines(study, set, "crest factor", "max|h| / rms(h)", true,
                                       [](const LayerMeasure& l) { return l.crest; }));
-    view.panels.push_back(layer_lines(study, name, "kurtosis over channels", "kurtosis", true,
+    view.panels.push_back(layer_lines(study, set, "kurtosis over channels", "kurtosis", true,
                                       [](const LayerMeasure& l) { return l.kurtosis; }));
-    view.panels.push_back(layer_lines(study, name, "MMR", "mean of max|h_t| / median|h_t|", true,
+    view.panels.push_back(layer_lines(study, set, "MMR", "mean of max|h_t| / median|h_t|", true,
                                       [](const LayerMeasure& l) { return l.mmr_mean; }));
     double largest = 0.0;
     for (const Series& line : view.panels.front().series) {
@@ -184,23 +186,23 @@ Panel histogram_panel(const Study& study, std::size_t run, const SetMeasures& m,
 }
 
 Figure histogram_figure(const Study& study) {
-  Figure figure{.id = "histograms",
-                .title = "Distribution of |h| by layer",
-                .caption =
-                    "Share of all values of a layer in each magnitude bin (colour, log scale). Massive activations are "
-                    "islands far to the right "
-                    "of the bulk; the wider the row, the more of a number format's range one scale must cover."};
+  Figure figure{
+      .id = "histograms",
+      .title = "Distribution of |h| by layer",
+      .caption =
+          "Share of all values of a layer in each magnitude bin (colour, log scale). Cells apart from a row's bulk "
+          "are values that stand out; the wider the row, the more of a number format's range one scale covers."};
   std::vector<const SiteStatistics*> sites;
   for (const Run& run : study.runs) {
     if (run.snapshot()) sites.push_back(&run.snapshot()->sites.at(Site::block_output));
   }
   if (sites.empty()) return figure;
-  const auto names = set_names(study);
-  figure.selectors = {{"sequences", names}};
-  for (const std::string& name : names) {
-    View view{.svg = "histograms-" + file_stem(name)};
+  const auto sets = shared_sets(study);
+  figure.selectors = {selector_of("sequences", sets)};
+  for (const SharedSet& set : sets) {
+    View view{.svg = "histograms-" + set.stem};
     for (std::size_t run = 0; run < study.runs.size(); ++run) {
-      const SetMeasures* m = find_set(study, run, name);
+      const SetMeasures* m = find_set(study, run, set);
       if (!m) continue;
       const std::size_t bins = study.runs[run].snapshot()->sites.at(Site::block_output).edges.size() - 1;
       const bool alike =
@@ -219,7 +221,7 @@ Figure histogram_figure(const Study& study) {
 
 Section magnitude_section(const Study& study) {
   Section section{.id = "magnitudes", .title = "Activations by layer"};
-  if (set_names(study).empty()) {
+  if (shared_sets(study).empty()) {
     section.intro = "No run has a snapshot, so there are no activations to show.";
     return section;
   }

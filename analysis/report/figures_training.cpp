@@ -84,7 +84,7 @@ Figure loss_figure(const Study& study) {
   return figure;
 }
 
-// Layers by step ranges, each cell the largest value in its range.
+// Layers by step ranges, each cell the largest value in its range, empty where one is not finite.
 std::optional<Panel> evolution_panel(const Study& study, std::size_t run, std::vector<double> StepRecord::*values) {
   if (!has_steps(study.runs[run])) return std::nullopt;
   const auto& steps = study.runs[run].metrics->steps;
@@ -100,12 +100,16 @@ std::optional<Panel> evolution_panel(const Study& study, std::size_t run, std::v
     const auto [begin, end] = parts[c];
     panel.x.categories.push_back(end - begin == 1 ? fmt::format("{}", steps[begin].step)
                                                   : fmt::format("{}–{}", steps[begin].step, steps[end - 1].step));
+    std::vector<std::vector<double>> of_layer(layers);  // the range's values, by layer
     for (std::size_t i = begin; i < end; ++i) {
       for (std::size_t layer = 0; layer < (steps[i].*values).size(); ++layer) {
-        double& cell = panel.cells[layer * parts.size() + c];
-        const double value = (steps[i].*values)[layer];
-        if (std::isfinite(value) && !(cell >= value)) cell = value;
+        of_layer[layer].push_back((steps[i].*values)[layer]);
       }
+    }
+    for (std::size_t layer = 0; layer < layers; ++layer) {
+      if (of_layer[layer].empty()) continue;
+      const double value = of_layer[layer][largest_of(of_layer[layer])];
+      panel.cells[layer * parts.size() + c] = std::isfinite(value) ? value : kUnknown;
     }
   }
   return panel;
@@ -127,24 +131,24 @@ Figure evolution_figure(const Study& study) {
                 .title = "Evolution over training",
                 .caption =
                     "The monitor's figures of every step's training batch, layer by step; a column that covers several "
-                    "steps shows the "
-                    "largest. A massive activation appears as a band that lights up at one layer and stays lit in "
-                    "those after it."};
-  figure.selectors = {{"measure", {"max |h|", "max / median"}}};
+                    "steps shows the largest, and is empty where one is not finite."};
+  figure.selectors = {{"measure", {"max |h|", "median |h|", "max / median"}}};
   figure.views.push_back(
       evolution_view(study, &StepRecord::layer_max, "max |h|", true, Palette::magma, "evolution-max"));
+  figure.views.push_back(
+      evolution_view(study, &StepRecord::layer_median, "median |h|", true, Palette::magma, "evolution-median"));
   figure.views.push_back(
       evolution_view(study, &StepRecord::layer_ratio, "max / median", true, Palette::magma, "evolution-ratio"));
   return figure;
 }
 
 Figure bias_mass_figure(const Study& study) {
-  Figure figure{.id = "bias-mass",
-                .title = "Attention on the bias slot over training",
-                .caption =
-                    "Mean share of a layer's attention that goes to the learned key and value: a KV bias that is used "
-                    "takes over from the "
-                    "first token as the sink."};
+  Figure figure{
+      .id = "bias-mass",
+      .title = "Attention on the bias slot over training",
+      .caption =
+          "Mean share of a layer's attention that goes to the learned key and value, on training batches. Read it "
+          "beside the first key's share in the section on attention."};
   figure.views.push_back(
       evolution_view(study, &StepRecord::kv_bias_mass, "mass", false, Palette::viridis, "bias-mass"));
   return figure;
@@ -155,8 +159,7 @@ Figure alpha_figure(const Study& study) {
                 .title = "Dynamic Tanh's alpha over training",
                 .caption =
                     "The learnable scale inside tanh(alpha x) of every layer, before attention and before the "
-                    "feed-forward: what keeps "
-                    "activations bounded."};
+                    "feed-forward: the smaller, the larger an input passes nearly unchanged."};
   figure.selectors = {{"norm", {"before attention", "before the feed-forward"}}};
   figure.views.push_back(
       evolution_view(study, &StepRecord::alpha_attention, "alpha", false, Palette::viridis, "dyt-alpha-attention"));
@@ -171,10 +174,10 @@ Section training_section(const Study& study) {
   Section section{.id = "training", .title = "Over training"};
   if (std::none_of(study.runs.begin(), study.runs.end(), has_steps)) {
     section.intro = "No run has a metrics.jsonl with steps in it.";
-    return section;
   }
   add_figure(section, loss_figure(study));
   add_figure(section, evolution_figure(study));
+  add_figure(section, snapshots_figure(study));
   add_figure(section, bias_mass_figure(study));
   add_figure(section, alpha_figure(study));
   return section;

@@ -1,125 +1,53 @@
-// Low precision, and the weights: what the activations cost and what made them.
+// The weights: what made the activations.
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <map>
 
 #include "analysis/report/figure_parts.h"
-#include "analysis/report/format.h"
+#include "analysis/report/weight_kinds.h"
 
 namespace headroom::report {
 namespace {
 
-Figure headroom_figure(const Study& study) {
-  Figure figure{.id = "headroom",
-                .title = "Headroom: largest |h| at every site against the formats' ceilings",
-                .caption =
-                    "Largest layer mean of max|h| at each place where a low-precision run would quantise. The distance "
-                    "to a dashed line is the room "
-                    "left under that format's largest value without scaling."};
-  const auto names = set_names(study);
-  figure.selectors = {{"sequences", names}};
-  for (const std::string& name : names) {
-    Panel panel;
-    panel.title = name;
-    panel.kind = PanelKind::bars;
-    panel.y = {.label = "max |h|", .log = true};
-    panel.rules = {{448.0, "E4M3 448"}, {57344.0, "E5M2 57,344 · F16 65,504"}};
-    for (const Site site : kSites) {
-      std::string words(name_of(site));
-      std::replace(words.begin(), words.end(), '_', ' ');
-      if (words.ends_with(" output")) words.resize(words.size() - 7);
-      panel.x.categories.push_back(words);
-    }
-    for (std::size_t run = 0; run < study.runs.size(); ++run) {
-      const SetMeasures* m = find_set(study, run, name);
-      if (!m) continue;
-      Series bars{.name = study.runs[run].label, .color = static_cast<int>(run)};
-      for (const Site which : kSites) {
-        const auto& sites = study.runs[run].snapshot()->sites;
-        const auto found = sites.find(which);
-        double largest = kUnknown;
-        std::int64_t at = -1;
-        for (std::int64_t layer = 0; found != sites.end() && layer < found->second.layers; ++layer) {
-          double sum = 0.0;
-          for (const std::int64_t s : m->set.sequences) sum += found->second.max_abs.at(found->second.at(layer, s));
-          sum /= static_cast<double>(m->set.sequences.size());
-          if (!(sum <= largest)) {
-            largest = sum;
-            at = layer;
-          }
-        }
-        bars.y.push_back(largest);
-        bars.notes.push_back(found != sites.end() && found->second.layers > 1 ? fmt::format("layer {}", at) : "");
-      }
-      panel.series.push_back(std::move(bars));
-    }
-    View view{.svg = "headroom-" + file_stem(name)};
-    if (!panel.series.empty()) view.panels.push_back(std::move(panel));
-    figure.views.push_back(std::move(view));
-  }
-  return figure;
-}
-
-Figure lost_figure(const Study& study) {
-  Figure figure{.id = "lost",
-                .title = "Values lost to one scale",
-                .caption =
-                    "Share of a block output's values that round to zero when the whole tensor is scaled so that its "
-                    "largest value just fits: INT8 "
-                    "(largest 127) and FP8 E4M3 (largest 448). One massive activation empties the low end; from the "
-                    "histograms, bins cut "
-                    "geometrically."};
-  const auto names = set_names(study);
-  figure.selectors = {{"sequences", names}};
-  for (const std::string& name : names) {
-    View view{.columns = 2, .shared = false, .svg = "lost-" + file_stem(name)};
-    view.panels.push_back(layer_lines(study, name, "INT8, one scale a tensor", "% of values", false,
-                                      [](const LayerMeasure& l) { return 100.0 * l.lost_int8; }));
-    view.panels.push_back(layer_lines(study, name, "FP8 E4M3, one scale a tensor", "% of values", false,
-                                      [](const LayerMeasure& l) { return 100.0 * l.lost_e4m3; }));
-    figure.views.push_back(std::move(view));
-  }
-  return figure;
-}
-
-// "layers.3.attention.q.weight" -> "attention.q"; empty for what is no matrix of a block.
-std::string matrix_kind(const std::string& name) {
-  if (!name.starts_with("layers.") || !name.ends_with(".weight") || name.find("norm") != std::string::npos) return {};
-  const std::size_t begin = name.find('.', 7);
-  return begin + 8 < name.size() ? name.substr(begin + 1, name.size() - begin - 8) : std::string{};
-}
-
-std::vector<std::string> matrix_kinds(const Study& study) {
+// Of all runs.
+std::vector<std::string> kinds_of(const Study& study) {
   std::vector<std::string> kinds;
   for (const Run& run : study.runs) {
     if (!run.snapshot()) continue;
-    for (const std::string& name : run.snapshot()->weights.names) {
-      const std::string kind = matrix_kind(name);
-      if (!kind.empty() && std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) kinds.push_back(kind);
+    for (const std::string& kind : matrix_kinds(run.snapshot()->weights)) {
+      if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) kinds.push_back(kind);
     }
   }
   return kinds;
 }
 
-// Standard deviation of each layer's matrix of one kind.
-std::map<std::int64_t, double> layer_stds(const WeightStatistics& weights, const std::string& kind) {
-  std::map<std::int64_t, double> out;
-  for (std::size_t i = 0; i < weights.names.size(); ++i) {
-    if (matrix_kind(weights.names[i]) == kind) out[weights.layer[i]] = weights.std[i];
+// What TVR shrinks each run's matrices to, a dotted line in the run's colour: by layer, since the target may depend on
+// it.
+void add_targets_by_layer(const Study& study, Panel& panel) {
+  for (std::size_t run = 0; run < study.runs.size(); ++run) {
+    const Facts& facts = study.runs[run].facts;
+    if (!facts.tvr || facts.tvr_target <= 0.0) continue;
+    Series line{.name = "TVR target of " + study.runs[run].label,
+                .color = static_cast<int>(run),
+                .stroke = Stroke::dotted,
+                .x = indices(static_cast<std::size_t>(facts.n_layers))};
+    for (std::int64_t layer = 0; layer < facts.n_layers; ++layer) line.y.push_back(facts.tvr_target_of(layer));
+    panel.series.push_back(std::move(line));
   }
-  return out;
 }
 
-void add_targets(const Study& study, Panel& panel) {
+// The mean over the layers, as the lines beside it are.
+void add_mean_targets(const Study& study, Panel& panel) {
   std::vector<double> seen;
   for (const Run& run : study.runs) {
-    if (!run.facts.tvr || run.facts.tvr_target <= 0.0 ||
-        std::find(seen.begin(), seen.end(), run.facts.tvr_target) != seen.end())
-      continue;
-    seen.push_back(run.facts.tvr_target);
-    panel.rules.push_back({run.facts.tvr_target, fmt::format("TVR target {:g}", run.facts.tvr_target)});
+    if (!run.facts.tvr || run.facts.tvr_target <= 0.0) continue;
+    double sum = 0.0;
+    for (std::int64_t layer = 0; layer < run.facts.n_layers; ++layer) sum += run.facts.tvr_target_of(layer);
+    const double mean = sum / static_cast<double>(run.facts.n_layers);
+    if (std::find(seen.begin(), seen.end(), mean) != seen.end()) continue;
+    seen.push_back(mean);
+    panel.rules.push_back(
+        {mean, fmt::format("TVR target {:.3g}{}", mean, run.facts.tvr_layer_scaled ? ", mean of layers" : "")});
   }
 }
 
@@ -137,7 +65,7 @@ Panel by_layer(const Study& study, const std::string& kind) {
     }
     if (!line.x.empty()) panel.series.push_back(std::move(line));
   }
-  add_targets(study, panel);
+  add_targets_by_layer(study, panel);
   return panel;
 }
 
@@ -149,45 +77,30 @@ Panel by_tokens(const Study& study, const std::string& kind) {
   for (std::size_t run = 0; run < study.runs.size(); ++run) {
     Series line{.name = study.runs[run].label, .color = static_cast<int>(run)};
     for (const HistoryPoint& point : study.runs[run].history) {
-      const auto stds = layer_stds(point.contents.weights, kind);
-      if (stds.empty()) continue;
-      double sum = 0.0;
-      for (const auto& [layer, std] : stds) sum += std;
       line.x.push_back(point.tokens);
-      line.y.push_back(sum / static_cast<double>(stds.size()));
+      line.y.push_back(mean_std(point.weights, kind));
     }
     if (!line.x.empty()) panel.series.push_back(std::move(line));
   }
-  add_targets(study, panel);
+  add_mean_targets(study, panel);
   return panel;
 }
 
 }  // namespace
 
-Section precision_section(const Study& study) {
-  Section section{.id = "precision", .title = "Low precision"};
-  if (set_names(study).empty()) {
-    section.intro = "No run has a snapshot, so there is nothing to hold against the formats.";
-    return section;
-  }
-  add_figure(section, headroom_figure(study));
-  add_figure(section, lost_figure(study));
-  return section;
-}
-
 Section weights_section(const Study& study) {
   Section section{.id = "weights", .title = "Weights"};
-  const auto kinds = matrix_kinds(study);
+  const auto kinds = kinds_of(study);
   if (kinds.empty()) {
     section.intro = "No snapshot holds the statistics of a block's matrices.";
     return section;
   }
   Figure figure{.id = "weight-std",
                 .title = "Standard deviation of the weight matrices",
-                .caption =
-                    "Target Variance Rescaling pulls every matrix whose deviation has outgrown the target back to it; "
-                    "without it deviations drift "
-                    "upwards as training goes on."};
+                .caption = "Of the logical matrices, mean subtracted."};
+  if (std::any_of(study.runs.begin(), study.runs.end(), [](const Run& run) { return run.facts.tvr; })) {
+    figure.caption += " Target Variance Rescaling pulls a run's matrices above the target drawn back to it.";
+  }
   figure.selectors = {{"against", {"layer, last snapshot", "training tokens"}}};
   View layers{.columns = columns_for(kinds.size()), .svg = "weight-std-layers"};
   View tokens{.columns = columns_for(kinds.size()), .svg = "weight-std-tokens"};

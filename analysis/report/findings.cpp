@@ -4,10 +4,13 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <optional>
 
+#include "analysis/attention_probe.h"
+#include "analysis/report/comparisons.h"
 #include "analysis/report/format.h"
+#include "analysis/report/places.h"
 #include "analysis/report/study.h"
+#include "analysis/report/weight_kinds.h"
 
 namespace headroom::report {
 namespace {
@@ -44,6 +47,10 @@ std::string place_words(const SnapshotFile& snapshot, const Place& place) {
 }
 
 std::string peak_finding(const SnapshotFile& snapshot, const SetMeasures& m) {
+  if (!std::isfinite(m.peak.value)) {
+    return fmt::format("The first activation that is not finite is at {} of {}.", place_words(snapshot, m.peak),
+                       set_words(m));
+  }
   const double median = snapshot.sites.at(Site::block_output)
                             .median_abs.at(snapshot.sites.at(Site::block_output).at(m.peak.layer, m.peak.sequence));
   std::string text = fmt::format("The largest activation is {} at {} of {}", format_number(m.peak.value),
@@ -111,34 +118,56 @@ std::string recurrence_finding(const SnapshotFile& snapshot, const SetMeasures& 
   return text;
 }
 
+std::string massive_words(const SetMeasures& m, const std::string& tests) {
+  const LayerMeasure& first = m.layers[static_cast<std::size_t>(m.massive_layers.front())];
+  const bool one = m.massive_layers.size() == 1;
+  return fmt::format("{} both tests ({}): layer{} {}, the first being layer {} with max {} and ratio {}",
+                     one ? "One layer passes" : fmt::format("{} layers pass", m.massive_layers.size()), tests,
+                     one ? "" : "s", format_ranges(m.massive_layers), m.massive_layers.front(),
+                     format_number(first.max), format_number(first.ratio()));
+}
+
+std::string clean_words(const SetMeasures& m, const std::string& tests, const Thresholds& thresholds) {
+  std::string text =
+      fmt::format("No layer passes both tests ({}): layer {} has the largest max, {}; layer {} the largest ratio, {}",
+                  tests, m.max_layer, format_number(m.max().max), m.ratio_layer, format_number(m.ratio().ratio()));
+  if (m.max().max <= thresholds.absolute) {
+    text += fmt::format(" ({} of the absolute threshold", format_share(m.max().max / thresholds.absolute));
+    text += fmt::format(", {} of the ratio's)", format_share(m.ratio().ratio() / thresholds.ratio));
+  }
+  return text;
+}
+
+std::string unknown_words(const SetMeasures& m) {
+  return fmt::format("Whether layer{} {} pass{} the tests is unknown: max or median |h| is not finite there",
+                     m.unknown_layers.size() == 1 ? "" : "s", format_ranges(m.unknown_layers),
+                     m.unknown_layers.size() == 1 ? "es" : "");
+}
+
+// Of the counterpart without BOS, after what was said of the main set.
+std::string without_words(const SetMeasures& without, bool main_is_clean) {
+  const bool one = without.massive_layers.size() == 1;
+  switch (without.verdict()) {
+    case Verdict::massive:
+      return fmt::format("Without BOS layer{} {} pass{}", one ? "" : "s", format_ranges(without.massive_layers),
+                         one ? "es" : "");
+    case Verdict::clean:
+      return fmt::format("Without BOS {} layer passes; the largest max is {} in layer {}",
+                         main_is_clean ? "also no" : "no", format_number(without.max().max), without.max_layer);
+    case Verdict::unknown:
+      break;
+  }
+  return "Without BOS it is unknown: layers " + format_ranges(without.unknown_layers) + " are not finite";
+}
+
 std::string verdict_finding(const Study& study, const SetMeasures& m, const SetMeasures* without) {
   const auto tests = fmt::format("max |h| > {} and ≥ {} × median", format_number(study.thresholds.absolute),
                                  format_number(study.thresholds.ratio));
-  std::string text;
-  if (m.massive_layers.empty()) {
-    text =
-        fmt::format("No layer passes both tests ({}): layer {} has the largest max, {}; layer {} the largest ratio, {}",
-                    tests, m.max_layer, format_number(m.max().max), m.ratio_layer, format_number(m.ratio().ratio()));
-    if (m.max().max <= study.thresholds.absolute) {
-      text += fmt::format(" ({} of the absolute threshold", format_share(m.max().max / study.thresholds.absolute));
-      text += fmt::format(", {} of the ratio's)", format_share(m.ratio().ratio() / study.thresholds.ratio));
-    }
-  } else {
-    text = fmt::format(
-        "{} both tests ({}): layer{} {}, the first being layer {} with max {} and ratio {}",
-        m.massive_layers.size() == 1 ? "One layer passes" : fmt::format("{} layers pass", m.massive_layers.size()),
-        tests, m.massive_layers.size() == 1 ? "" : "s", format_ranges(m.massive_layers), m.massive_layers.front(),
-        format_number(m.layers[static_cast<std::size_t>(m.massive_layers.front())].max),
-        format_number(m.layers[static_cast<std::size_t>(m.massive_layers.front())].ratio()));
-  }
-  if (without && without != &m) {
-    text += without->massive_layers.empty()
-                ? fmt::format(". Without BOS {} layer passes; the largest max is {} in layer {}",
-                              m.massive_layers.empty() ? "also no" : "no", format_number(without->max().max),
-                              without->max_layer)
-                : fmt::format(". Without BOS layer{} {} pass{}", without->massive_layers.size() == 1 ? "" : "s",
-                              format_ranges(without->massive_layers), without->massive_layers.size() == 1 ? "es" : "");
-  }
+  std::string text = m.verdict() == Verdict::massive   ? massive_words(m, tests)
+                     : m.verdict() == Verdict::unknown ? unknown_words(m)
+                                                       : clean_words(m, tests, study.thresholds);
+  if (m.verdict() == Verdict::massive && !m.unknown_layers.empty()) text += ". " + unknown_words(m);
+  if (without && without != &m) text += ". " + without_words(*without, m.verdict() == Verdict::clean);
   return text + ".";
 }
 
@@ -178,24 +207,34 @@ std::string evolution_finding(const Run& run) {
     last = &step;
   }
   if (!first || first == last) return {};
-  const auto top = [](const std::vector<double>& values) {
-    return std::max_element(values.begin(), values.end()) - values.begin();
+  const std::size_t before = largest_of(first->layer_ratio);
+  const std::size_t after = largest_of(last->layer_ratio);
+  const auto words = [](const StepRecord& step, std::size_t layer) {
+    return std::isfinite(step.layer_ratio[layer])
+               ? fmt::format("{} (layer {})", format_number(step.layer_ratio[layer]), layer)
+               : fmt::format("a value that is not finite (layer {})", layer);
   };
-  const auto layer = top(last->layer_ratio);
-  const auto before = top(first->layer_ratio);
-  return fmt::format(
-      "Over steps {} to {} the largest max/median on training batches went from {} (layer {}) to {} (layer {}).",
-      format_count(first->step), format_count(last->step),
-      format_number(first->layer_ratio[static_cast<std::size_t>(before)]), before,
-      format_number(last->layer_ratio[static_cast<std::size_t>(layer)]), layer);
+  return fmt::format("Over steps {} to {} the largest max/median on training batches went from {} to {}.",
+                     format_count(first->step), format_count(last->step), words(*first, before), words(*last, after));
 }
 
 std::string sink_finding(const Study& study, const SetMeasures& m) {
-  if (std::isnan(m.sinks.first)) return {};
-  std::string text = fmt::format("The first key is a sink (mean attention above {}) in {} of heads",
-                                 fmt::format("{:g}", study.thresholds.sink), format_share(m.sinks.first));
-  if (m.sinks.other > 0.0) text += fmt::format(", key {} in {}", m.sinks.other_key, format_share(m.sinks.other));
-  if (!std::isnan(m.sinks.bias)) text += fmt::format(", the bias slot in {}", format_share(m.sinks.bias));
+  const SinkRates& sinks = m.sinks;
+  if (std::isnan(sinks.first)) return {};
+  std::string text = fmt::format("The first key is a sink (mean attention above {:g}) in {} of heads",
+                                 study.thresholds.sink, format_share(sinks.first));
+  if (sinks.other > 0.0) text += fmt::format(", key {} in {}", sinks.other_key, format_share(sinks.other));
+  if (!std::isnan(sinks.bias)) text += fmt::format(", the bias slot in {}", format_share(sinks.bias));
+  const auto all = static_cast<std::int64_t>(m.set.sequences.size());
+  if (sinks.tokens < kSinkTokens) {
+    text += fmt::format(
+        ". No sequence has the {} tokens that published rates are over: these are over at most {} and do "
+        "not compare with them",
+        kSinkTokens, sinks.tokens);
+  } else if (sinks.sequences < all) {
+    text += fmt::format(". {} shorter than {} tokens left out",
+                        counted(all - sinks.sequences, "sequence is", "sequences are"), kSinkTokens);
+  }
   return text + ".";
 }
 
@@ -203,26 +242,27 @@ std::string evidence_finding(const Run& run) {
   std::vector<std::string> parts;
   if (run.facts.tvr && run.metrics) {
     double rescaled = 0.0;
-    double last = 0.0;
-    for (const TvrEvent& event : run.metrics->tvr) {
-      rescaled += event.rescaled;
-      last = event.rescaled;
-    }
+    for (const TvrEvent& event : run.metrics->tvr) rescaled += event.rescaled;
     if (run.metrics->tvr.empty()) {
       parts.emplace_back("TVR is on but has not run yet");
     } else {
+      const TvrEvent& latest = run.metrics->tvr.back();
       parts.push_back(
-          fmt::format("TVR ran {} and rescaled {} in all, {} at its last run",
+          fmt::format("TVR ran {} and rescaled {} in all, {} of {} at its last run",
                       run.metrics->tvr.size() == 1 ? "once" : fmt::format("{} times", run.metrics->tvr.size()),
                       counted(static_cast<std::int64_t>(rescaled), "matrix", "matrices"),
-                      format_count(static_cast<std::int64_t>(last))));
+                      format_count(static_cast<std::int64_t>(latest.rescaled)),
+                      format_count(static_cast<std::int64_t>(latest.matrices))));
+      if (std::isfinite(latest.max_ratio))
+        parts.back() +=
+            fmt::format(", where the largest deviation was {} times its target", format_number(latest.max_ratio));
     }
   }
   const StepRecord* last = run.metrics && !run.metrics->steps.empty() ? &run.metrics->steps.back() : nullptr;
   if (last && !last->kv_bias_mass.empty()) {
-    const auto top = std::max_element(last->kv_bias_mass.begin(), last->kv_bias_mass.end());
-    parts.push_back(fmt::format("the bias slot takes up to {} of a layer's attention (layer {})", format_share(*top),
-                                top - last->kv_bias_mass.begin()));
+    const std::size_t layer = largest_of(last->kv_bias_mass);
+    parts.push_back(fmt::format("the bias slot takes up to {} of a layer's attention (layer {})",
+                                format_share(last->kv_bias_mass[layer]), layer));
   }
   if (last && !last->alpha_attention.empty()) {
     const auto [low, high] = std::minmax_element(last->alpha_attention.begin(), last->alpha_attention.end());
@@ -237,89 +277,25 @@ std::string evidence_finding(const Run& run) {
   return text;
 }
 
-std::string direction(double value, double base) {
-  const double factor = value / base;
-  if (std::abs(factor - 1.0) < 0.02) return fmt::format("about the same ({})", format_number(value));
-  const double size = factor > 1.0 ? factor : 1.0 / factor;
-  const std::string amount = size >= 2.0 ? fmt::format("{} times", format_number(size, 2))
-                                         : fmt::format("{:.0f} %", std::abs(factor - 1.0) * 100.0);
-  return fmt::format("{} {} ({} against {})", amount, factor > 1.0 ? "larger" : "smaller", format_number(value),
-                     format_number(base));
-}
-
-std::string comparison_finding(const Study& study, std::size_t run) {
-  const std::size_t base = *study.baseline;
-  std::vector<std::string> parts;
-  const SetMeasures* m = study.main(run);
-  const SetMeasures* b = study.main(base);
-  if (m && b) {
-    parts.push_back(fmt::format("max |h| is {}", direction(m->max().max, b->max().max)));
-    parts.push_back(fmt::format("the largest max/median is {}", direction(m->ratio().ratio(), b->ratio().ratio())));
-    parts.push_back(fmt::format("the largest crest factor is {}",
-                                direction(m->layers[m->crest_layer].crest, b->layers[b->crest_layer].crest)));
+// The kind of matrix whose standard deviation changed most between the first and the last snapshot, grown or shrunk.
+std::string weights_finding(const Run& run) {
+  if (run.history.size() < 2) return {};
+  const HistoryPoint& first = run.history.front();
+  const HistoryPoint& last = run.history.back();
+  std::string most;
+  double change = 0.0;
+  for (const std::string& kind : matrix_kinds(last.weights)) {
+    const double factor = mean_std(last.weights, kind) / mean_std(first.weights, kind);
+    if (!(std::abs(std::log(factor)) > change)) continue;
+    change = std::abs(std::log(factor));
+    most = kind;
   }
-  if (study.runs[run].metrics && study.runs[base].metrics) {
-    const EvalPoint* mine = study.runs[run].metrics->evaluation_at(study.equal_tokens);
-    const EvalPoint* theirs = study.runs[base].metrics->evaluation_at(study.equal_tokens);
-    if (mine && theirs && std::isfinite(mine->perplexity) && std::isfinite(theirs->perplexity)) {
-      parts.push_back(fmt::format("held-out perplexity is {}", direction(mine->perplexity, theirs->perplexity)));
-      if (mine->tokens != theirs->tokens) {
-        parts.push_back(fmt::format("though evaluated at {} and {} training tokens", format_amount(mine->tokens),
-                                    format_amount(theirs->tokens)));
-      }
-    }
-  }
-  if (parts.empty()) return {};
-  return fmt::format("Against {}: {}.", study.runs[base].label, fmt::join(parts, "; "));
-}
-
-// The runs at both ends of a figure, where it differs.
-template <class Figure>
-std::string extremes(const Study& study, const std::string& what, Figure figure) {
-  std::optional<std::size_t> low;
-  std::optional<std::size_t> high;
-  for (std::size_t run = 0; run < study.runs.size(); ++run) {
-    const double value = figure(run);
-    if (!std::isfinite(value)) continue;
-    if (!low || value < figure(*low)) low = run;
-    if (!high || value > figure(*high)) high = run;
-  }
-  if (!low || format_number(figure(*low)) == format_number(figure(*high))) return {};
-  return fmt::format("{} from {} ({}) to {} ({}), a factor of {}.", what, format_number(figure(*low)),
-                     study.runs[*low].label, format_number(figure(*high)), study.runs[*high].label,
-                     format_number(figure(*high) / figure(*low)));
-}
-
-std::vector<std::string> across_runs(const Study& study) {
-  std::vector<std::string> massive;
-  std::vector<std::string> clean;
-  for (std::size_t run = 0; run < study.runs.size(); ++run) {
-    if (const SetMeasures* m = study.main(run))
-      (m->massive_layers.empty() ? clean : massive).push_back(study.runs[run].label);
-  }
-  std::vector<std::string> out;
-  if (!massive.empty() && !clean.empty()) {
-    out.push_back(fmt::format("Massive layers in {} of {} runs: {}; none in {}.", massive.size(),
-                              massive.size() + clean.size(), fmt::join(massive, ", "), fmt::join(clean, ", ")));
-  } else if (!massive.empty()) {
-    out.push_back(fmt::format("All {} runs with a snapshot have massive layers.", massive.size()));
-  } else if (!clean.empty()) {
-    out.push_back(fmt::format("None of the {} runs with a snapshot has a massive layer.", clean.size()));
-  }
-  const auto of_set = [&](auto figure) {
-    return [&study, figure](std::size_t run) { return study.main(run) ? figure(*study.main(run)) : kUnknown; };
-  };
-  out.push_back(extremes(study, "The largest |h| ranges", of_set([](const SetMeasures& m) { return m.max().max; })));
-  out.push_back(extremes(study, "The largest max/median of a layer ranges",
-                         of_set([](const SetMeasures& m) { return m.ratio().ratio(); })));
-  out.push_back(extremes(
-      study, fmt::format("Held-out perplexity at {} training tokens ranges", format_amount(study.equal_tokens)),
-      [&](std::size_t run) {
-        const EvalPoint* point =
-            study.runs[run].metrics ? study.runs[run].metrics->evaluation_at(study.equal_tokens) : nullptr;
-        return point ? point->perplexity : kUnknown;
-      }));
-  return out;
+  if (!(change > 0.02)) return {};
+  const double before = mean_std(first.weights, most);
+  const double after = mean_std(last.weights, most);
+  return fmt::format("Between steps {} and {} the standard deviation of weights changed most in {}: from {} to {}, {}.",
+                     format_count(first.step), format_count(last.step), most, format_number(before),
+                     format_number(after), format_change(after, before));
 }
 
 std::string nonfinite_finding(const SnapshotFile& snapshot) {
@@ -340,18 +316,14 @@ std::vector<Finding> findings(const Study& study) {
   const auto add = [&](std::size_t run, std::string text) {
     if (!text.empty()) out.push_back({static_cast<int>(run), std::move(text)});
   };
-  if (study.runs.size() > 1) {
-    for (std::string& text : across_runs(study)) {
-      if (!text.empty()) out.push_back({-1, std::move(text)});
-    }
-  }
+  for (std::string& text : across_runs(study)) out.push_back({-1, std::move(text)});
   for (std::size_t run = 0; run < study.runs.size(); ++run) {
     if (const SetMeasures* m = study.main(run)) {
       const SnapshotFile& snapshot = *study.runs[run].snapshot();
       add(run, nonfinite_finding(snapshot));
-      add(run, verdict_finding(study, *m, set_without_bos(study.sets[run])));
-      if (m->peak.layer >= 0) {
-        add(run, peak_finding(snapshot, *m));
+      add(run, verdict_finding(study, *m, study.without_bos(run)));
+      if (m->peak.layer >= 0) add(run, peak_finding(snapshot, *m));
+      if (m->peak.layer >= 0 && std::isfinite(m->peak.value)) {
         add(run, flat_finding(*m));
         add(run, recurrence_finding(snapshot, *m));
         add(run, writer_finding(snapshot, m->peak));
@@ -360,7 +332,8 @@ std::vector<Finding> findings(const Study& study) {
     }
     add(run, evolution_finding(study.runs[run]));
     add(run, evidence_finding(study.runs[run]));
-    if (study.baseline && *study.baseline != run) add(run, comparison_finding(study, run));
+    add(run, weights_finding(study.runs[run]));
+    add(run, comparison_finding(study, run));
   }
   return out;
 }

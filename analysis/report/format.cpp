@@ -48,10 +48,11 @@ std::string format_count(std::int64_t value) {
 std::string format_amount(double value) {
   if (!std::isfinite(value)) return format_number(value);
   static constexpr std::pair<double, const char*> kUnits[] = {{1e12, "T"}, {1e9, "B"}, {1e6, "M"}, {1e3, "k"}};
+  const double rounded = round_significant(value, 3);  // 999,600 is 1 M
   for (const auto& [size, unit] : kUnits) {
-    if (std::abs(value) >= size) return fmt::format("{:.3g} {}", value / size, unit);
+    if (std::abs(rounded) >= size) return fmt::format("{:.6g} {}", rounded / size, unit);
   }
-  return fmt::format("{:.3g}", value);
+  return fmt::format("{:.3g}", rounded);
 }
 
 std::string format_change(double value, double base) {

@@ -48,6 +48,7 @@ void read_step(const nlohmann::json& line, MetricsLog& log) {
   record.loss = number_at(line, "loss");
   record.tokens_per_second = number_at(line, "tokens_per_second");
   record.layer_max = numbers_at(line, "layer_max");
+  record.layer_median = numbers_at(line, "layer_median");
   record.layer_ratio = numbers_at(line, "layer_ratio");
   record.kv_bias_mass = numbers_at(line, "kv_bias_mass");
   read_alphas(line, record);
@@ -101,15 +102,15 @@ MetricsLog read_metrics(const std::filesystem::path& file) {
   return log;
 }
 
-double MetricsLog::typical_tokens_per_second() const {
+Speed MetricsLog::speed() const {
   std::vector<double> speeds;
   for (std::size_t i = steps.size() > 1 ? 1 : 0; i < steps.size(); ++i) {
     if (steps[i].tokens_per_second > 0.0) speeds.push_back(steps[i].tokens_per_second);
   }
-  if (speeds.empty()) return kUnknown;
-  const auto middle = speeds.begin() + static_cast<std::ptrdiff_t>(speeds.size() / 2);
-  std::nth_element(speeds.begin(), middle, speeds.end());
-  return *middle;
+  if (speeds.empty()) return {};
+  std::sort(speeds.begin(), speeds.end());
+  const auto at = [&](std::size_t quarter) { return speeds[(speeds.size() - 1) * quarter / 4]; };
+  return {at(2), at(1), at(3)};
 }
 
 double MetricsLog::smoothed_loss_at(double tokens) const {
@@ -123,11 +124,9 @@ double MetricsLog::smoothed_loss_at(double tokens) const {
 }
 
 const EvalPoint* MetricsLog::evaluation_at(double tokens) const {
-  const EvalPoint* found = nullptr;
-  for (const EvalPoint& point : evaluations) {
-    if (point.tokens <= tokens) found = &point;
-  }
-  return found;
+  const auto found = std::find_if(evaluations.begin(), evaluations.end(),
+                                  [&](const EvalPoint& point) { return point.tokens == tokens; });
+  return found == evaluations.end() ? nullptr : &*found;
 }
 
 }  // namespace headroom::report

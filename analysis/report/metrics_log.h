@@ -5,13 +5,12 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <limits>
 #include <string>
 #include <vector>
 
-namespace headroom::report {
+#include "analysis/report/unknown.h"
 
-inline constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+namespace headroom::report {
 
 struct StepRecord {
   std::int64_t step = 0;
@@ -19,7 +18,7 @@ struct StepRecord {
   double loss = kUnknown;
   double tokens_per_second = kUnknown;
   // One value a layer; empty where the line has none.
-  std::vector<double> layer_max, layer_ratio, kv_bias_mass, alpha_attention, alpha_mlp;
+  std::vector<double> layer_max, layer_median, layer_ratio, kv_bias_mass, alpha_attention, alpha_mlp;
 };
 
 struct EvalPoint {
@@ -32,9 +31,14 @@ struct EvalPoint {
 
 struct TvrEvent {
   std::int64_t step = 0;
-  double rescaled = 0.0;
+  double rescaled = 0.0;  // of `matrices`
   double matrices = 0.0;
-  double max_ratio = kUnknown;
+  double max_ratio = kUnknown;  // largest standard deviation over its target, before
+};
+
+// Of the tokens/s of all steps but the first, which warms up.
+struct Speed {
+  double median = kUnknown, lower_quartile = kUnknown, upper_quartile = kUnknown;
 };
 
 struct MetricsLog {
@@ -44,11 +48,10 @@ struct MetricsLog {
   std::vector<TvrEvent> tvr;
   std::string remark;  // what was left out of the file, and why; empty if nothing
 
-  // Median over all steps but the first; NaN when unknown.
-  double typical_tokens_per_second() const;
+  Speed speed() const;
   // Mean of the last twentieth of the steps up to `tokens` training tokens; NaN when there are none.
   double smoothed_loss_at(double tokens) const;
-  // The last evaluation at or before `tokens` training tokens; nullptr when there is none.
+  // The evaluation at exactly this many training tokens; nullptr without one.
   const EvalPoint* evaluation_at(double tokens) const;
 };
 

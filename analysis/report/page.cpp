@@ -3,10 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 
 #include "analysis/report/assets.h"
 #include "analysis/report/format.h"
+#include "analysis/report/table_parts.h"
+#include "analysis/report/verdicts.h"
 #include "base/version.h"
 
 namespace headroom::report {
@@ -58,6 +59,15 @@ std::string count_or_empty(std::int64_t value) {
   return value > 0 ? format_count(value) : std::string{};
 }
 
+// "50, 100, 150", or "50, 100, ... 5,000 (40)" for many.
+std::string snapshot_steps(const Run& run) {
+  constexpr std::size_t kMost = 6;
+  std::vector<std::string> steps;
+  for (const HistoryPoint& point : run.history) steps.push_back(format_count(point.step));
+  if (steps.size() <= kMost) return fmt::format("{}", fmt::join(steps, ", "));
+  return fmt::format("{}, {}, … {} ({})", steps[0], steps[1], steps.back(), steps.size());
+}
+
 std::string coverage(const Study& study) {
   std::string out = "<dl class=\"facts\">";
   out += fact("runs", format_count(static_cast<std::int64_t>(study.runs.size())));
@@ -73,72 +83,98 @@ std::string coverage(const Study& study) {
   out += fact("context", over_runs(study, [](const Run& r) { return count_or_empty(r.facts.seq_len); }));
   out += fact("vocabulary", over_runs(study, [](const Run& r) { return count_or_empty(r.facts.vocab_size); }));
   out += fact("number format", over_runs(study, [](const Run& r) { return r.facts.dtype; }));
-  const auto sets = [&](const char* name) {
-    std::vector<std::string> values;
-    for (const auto& all : study.sets) {
-      for (const SetMeasures& m : all) {
-        if (m.set.name != name) continue;
-        const std::string value =
-            fmt::format("{} sequences, {} tokens", m.set.sequences.size(), format_count(m.set.tokens));
-        if (std::find(values.begin(), values.end(), value) == values.end()) values.push_back(value);
+  const auto calibration = [&](bool bos) {
+    return over_runs(study, [bos](const Run& r) {
+      for (const SetMeasures& m : r.sets()) {
+        if (m.set.sentence || m.set.bos != bos) continue;
+        return fmt::format("{} sequences, {} tokens", m.set.sequences.size(), format_count(m.set.tokens));
       }
-    }
-    return fmt::format("{}", fmt::join(values, " / "));
+      return std::string{};
+    });
   };
-  out += fact("calibration with BOS", sets("calibration, BOS"));
-  out += fact("calibration without BOS", sets("calibration, no BOS"));
+  out += fact("calibration with BOS", calibration(true));
+  out += fact("calibration without BOS", calibration(false));
+  out += fact("probe sentences", over_runs(study, [](const Run& r) {
+                return count_or_empty(std::count_if(r.sets().begin(), r.sets().end(),
+                                                    [](const SetMeasures& m) { return m.set.sentence; }));
+              }));
+  out += fact("largest values kept", over_runs(study, [](const Run& r) {
+                return r.last ? format_count(r.snapshot()->dims.top_k) : std::string{};
+              }));
+  out += fact("snapshots of steps", over_runs(study, [](const Run& r) { return snapshot_steps(r); }));
   out += fact("thresholds", fmt::format("max > {}, max ≥ {} × median", format_number(study.thresholds.absolute),
                                         format_number(study.thresholds.ratio)));
+  out += fact("attention sink", over_runs(study, [&](const Run& r) {
+                const SetMeasures* m = main_set(r.sets());
+                return m ? fmt::format("mass > {:g}, first {} tokens, {} sequences", study.thresholds.sink,
+                                       m->sinks.tokens, m->sinks.sequences)
+                         : std::string{};
+              }));
   return out + "</dl>\n";
 }
 
 std::string summary_note(const Study& study) {
   std::string out;
-  std::string set;
-  bool any_massive = false;
-  for (std::size_t run = 0; run < study.runs.size(); ++run) {
-    const SetMeasures* m = study.main(run);
-    if (!m) continue;
-    if (set.empty()) set = m->set.name;
-    any_massive = any_massive || !m->massive_layers.empty();
-  }
-  if (!set.empty()) {
+  const std::string over = main_words(study);
+  bool none_massive = !over.empty();
+  for (std::size_t run = 0; run < study.runs.size(); ++run)
+    none_massive = none_massive && (!study.main(run) || any_massive(study, run) == false);
+  if (!over.empty()) {
     out +=
-        fmt::format("Activations: block outputs of the last snapshot, averaged over “{}”; layers count from 0. ", set);
+        fmt::format("Activations: block outputs of the last snapshot, averaged over “{}”; layers count from 0. ", over);
   }
-  if (study.equal_tokens > 0.0) {
-    out += fmt::format("Losses and perplexity at {} training tokens, the most that every run has seen. ",
-                       format_amount(study.equal_tokens));
+  if (study.evaluated_tokens) {
+    out += fmt::format("Perplexity at {} training tokens. ", format_amount(*study.evaluated_tokens));
   }
   if (study.baseline) out += fmt::format("Changes are relative to {}. ", study.runs[*study.baseline].label);
-  if (!set.empty() && !any_massive) {
+  if (none_massive) {
     out +=
         "No run has a layer that passes both tests, so the verdict cannot tell a mitigation from a run too small to "
-        "need one: "
-        "compare the ratios and the scale-free measures.";
+        "need one: compare the ratios and the scale-free measures.";
   }
   return out;
 }
 
-std::string findings_html(const Study& study, const std::vector<Finding>& all) {
-  std::string across;
-  for (const Finding& finding : all) {
-    if (finding.run < 0) across += fmt::format("<li>{}</li>", escape_markup(finding.text));
+std::string list_html(const std::vector<std::string>& texts) {
+  std::string items;
+  for (const std::string& text : texts) items += fmt::format("<li>{}</li>", escape_markup(text));
+  return items.empty() ? items : fmt::format("<div class=\"card\"><ul class=\"scale\">{}</ul></div>\n", items);
+}
+
+std::vector<std::string> texts_of(const std::vector<Finding>& findings, int run) {
+  std::vector<std::string> texts;
+  for (const Finding& finding : findings) {
+    if (finding.run == run) texts.push_back(finding.text);
   }
-  std::string out =
-      across.empty() ? across : fmt::format("<div class=\"card\"><ul class=\"scale\">{}</ul></div>\n", across);
-  out += "<div class=\"findings\">\n";
+  return texts;
+}
+
+std::string findings_html(const Study& study, const std::vector<Finding>& all) {
+  std::string out = "<div class=\"findings\">\n";
   for (std::size_t run = 0; run < study.runs.size(); ++run) {
     std::string items;
-    for (const Finding& finding : all) {
-      if (finding.run == static_cast<int>(run)) items += fmt::format("<li>{}</li>", escape_markup(finding.text));
-    }
+    for (const std::string& text : texts_of(all, static_cast<int>(run)))
+      items += fmt::format("<li>{}</li>", escape_markup(text));
     if (items.empty()) continue;
     out +=
         fmt::format("<div class=\"card\"><h3><i class=\"dot\" style=\"background:{}\"></i>{}</h3><ul>{}</ul></div>\n",
                     study.colors[run], escape_markup(study.runs[run].label), items);
   }
   return out + "</div>\n";
+}
+
+// A card with the table's first rows; nothing for an empty table.
+std::string table_html(const Study& study, const Table& table, std::string note) {
+  constexpr std::size_t kMostRows = 60;
+  if (table.rows.empty()) return {};
+  Table shown = table;
+  if (shown.rows.size() > kMostRows) {
+    shown.rows.resize(kMostRows);
+    note += fmt::format("The first {} of {} rows; all are in tables/{}.csv.", kMostRows, table.rows.size(), table.name);
+  }
+  return fmt::format("<div class=\"card\"><div class=\"bar\"><h3>{}</h3></div>{}{}</div>\n", escape_markup(table.title),
+                     to_html(shown, study.colors),
+                     note.empty() ? "" : fmt::format("<p class=\"note\">{}</p>", escape_markup(note)));
 }
 
 std::string section_html(const Section& section) {
@@ -211,7 +247,9 @@ std::string to_html(const Study& study, const PageContents& contents) {
       "<p class=\"lead\">{}</p>{}</div></header>\n",
       escape_markup(contents.title), escape_markup(over_runs(study, [](const Run& run) { return run.label; })),
       coverage(study));
-  out += "<nav><div><a href=\"#summary\">Summary</a><a href=\"#findings\">Findings</a>";
+  out += "<nav><div><a href=\"#summary\">Summary</a>";
+  if (!contents.scale.empty()) out += "<a href=\"#scale\">Scale</a>";
+  out += "<a href=\"#findings\">Findings</a>";
   for (const Section& section : contents.sections) {
     out += fmt::format("<a href=\"#{}\">{}</a>", section.id, escape_markup(section.title));
   }
@@ -220,22 +258,18 @@ std::string to_html(const Study& study, const PageContents& contents) {
       "<noscript><p class=\"lead\">The interactive figures need JavaScript; the same figures lie beside this page in "
       "figures/ as SVG.</p></noscript>\n";
 
-  out += fmt::format("<section id=\"summary\"><h2>Summary</h2>\n{}", remarks_html(study));
-  for (const Table* table : {&contents.summary, &contents.scale_free}) {
-    out += fmt::format("<div class=\"card\"><div class=\"bar\"><h3>{}</h3></div>{}", escape_markup(table->title),
-                       to_html(*table, study.colors));
-    const std::string note = table == &contents.summary ? summary_note(study) : std::string{};
-    out += note.empty() ? "</div>\n" : fmt::format("<p class=\"note\">{}</p></div>\n", escape_markup(note));
-  }
-  out += "</section>\n";
-
-  out += fmt::format("<section id=\"findings\"><h2>Findings</h2>\n{}", findings_html(study, contents.findings));
+  out +=
+      fmt::format("<section id=\"summary\"><h2>Summary</h2>\n{}{}{}", remarks_html(study),
+                  list_html(texts_of(contents.findings, -1)), table_html(study, contents.summary, summary_note(study)));
   if (!contents.scale.empty()) {
-    out += "<h2>What this scale can and cannot show</h2><div class=\"card\"><ul class=\"scale\">";
-    for (const Finding& remark : contents.scale) out += fmt::format("<li>{}</li>", escape_markup(remark.text));
-    out += "</ul></div>";
+    out += fmt::format("<div id=\"scale\"><h3 class=\"over\">What this scale can and cannot show</h3>{}</div>\n",
+                       list_html(texts_of(contents.scale, -1)));
   }
+  for (const Table* table : {&contents.sentences, &contents.scale_free, &contents.massive_elements})
+    out += table_html(study, *table, {});
   out += "</section>\n";
+  out += fmt::format("<section id=\"findings\"><h2>Findings</h2>\n{}</section>\n",
+                     findings_html(study, contents.findings));
   for (const Section& section : contents.sections) out += section_html(section);
   out += provenance_html(study, contents);
   out += fmt::format(

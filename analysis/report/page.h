@@ -10,8 +10,8 @@ namespace headroom::report {
 
 struct PageContents {
   std::string title;
-  std::string written;  // UTC, ISO 8601
-  Table summary, scale_free;
+  std::string written;                                     // UTC, ISO 8601
+  Table summary, sentences, scale_free, massive_elements;  // shown where they have rows
   std::vector<Finding> findings, scale;
   std::vector<Section> sections;
   std::vector<std::string> table_files;  // names under tables/

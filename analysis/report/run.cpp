@@ -5,6 +5,7 @@
 #include <toml++/toml.h>
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 #include <map>
 
 #include "base/error.h"
@@ -39,6 +40,7 @@ void read_config(const toml::table& config, Run& run) {
   facts.norm = text("model.norm");
   facts.kv_bias = text("model.attention.kv_bias");
   facts.tvr = config.at_path("optim.tvr.enabled").value_or(false);
+  facts.tvr_layer_scaled = config.at_path("optim.tvr.layer_scaled").value_or(false);
   facts.tvr_target = config.at_path("optim.tvr.target").value_or(0.0);
   facts.dtype = text("train.dtype");
 }
@@ -76,7 +78,7 @@ void take_metrics_facts(const nlohmann::json& line, Run& run) {
   if (parameters != line.end() && parameters->is_number()) run.facts.parameters = parameters->get<double>();
 }
 
-void read_snapshots(const fs::path& folder, Run& run) {
+std::vector<fs::path> snapshot_files(const fs::path& folder) {
   std::vector<fs::path> files;
   if (fs::is_directory(folder)) {
     for (const auto& entry : fs::directory_iterator(folder)) {
@@ -84,15 +86,32 @@ void read_snapshots(const fs::path& folder, Run& run) {
     }
   }
   std::sort(files.begin(), files.end());
-  for (const fs::path& file : files) {
+  return files;
+}
+
+// One file in memory at a time, but for the last.
+void read_snapshots(const fs::path& folder, const Thresholds& thresholds, Run& run) {
+  for (const fs::path& file : snapshot_files(folder)) {
     SnapshotReader reader = SnapshotReader::open(file);
-    const SnapshotProvenance& from = reader.contents().provenance;
-    run.history.push_back({file, from.step, static_cast<double>(from.tokens_seen), reader.contents()});
+    const SnapshotFile& contents = reader.contents();
+    const SnapshotProvenance& from = contents.provenance;
+    run.history.push_back(
+        {file, from.step, static_cast<double>(from.tokens_seen), contents.weights, measure_all(contents, thresholds)});
     run.files.push_back(file);
     if (!run.last || from.step >= run.last->contents().provenance.step) run.last.emplace(std::move(reader));
   }
   std::stable_sort(run.history.begin(), run.history.end(),
                    [](const HistoryPoint& a, const HistoryPoint& b) { return a.step < b.step; });
+}
+
+// What the probe set could not have, so that figures are over less than was asked for.
+void take_probe_notes(const SnapshotFile& snapshot, Run& run) {
+  const std::string& notes = snapshot.probe.notes;
+  for (std::size_t begin = 0; begin < notes.size();) {
+    const std::size_t end = std::min(notes.find('\n', begin), notes.size());
+    run.remarks.push_back(notes.substr(begin, end - begin));
+    begin = end + 1;
+  }
 }
 
 std::string lower(std::string text) {
@@ -102,12 +121,21 @@ std::string lower(std::string text) {
 
 }  // namespace
 
+double Facts::tvr_target_of(std::int64_t layer) const {
+  return tvr_layer_scaled ? tvr_target / std::sqrt(static_cast<double>(layer + 1)) : tvr_target;
+}
+
+const std::vector<SetMeasures>& Run::sets() const {
+  static const std::vector<SetMeasures> kNone;
+  return history.empty() ? kNone : history.back().sets;
+}
+
 double Run::tokens_seen() const {
   if (metrics && !metrics->steps.empty()) return metrics->steps.back().tokens;
   return history.empty() ? 0.0 : history.back().tokens;
 }
 
-Run read_run(const fs::path& directory) {
+Run read_run(const fs::path& directory, const Thresholds& thresholds) {
   if (!fs::is_directory(directory)) {
     throw Error(ExitCode::bad_data, fmt::format("{} is not a directory", directory.string()),
                 "Name run directories, for example `headroom analyze runs/baseline runs/tvr`.");
@@ -118,7 +146,7 @@ Run read_run(const fs::path& directory) {
 
   const fs::path config = directory / "config.toml";
   const fs::path metrics = directory / "metrics.jsonl";
-  read_snapshots(directory / "snapshots", run);
+  read_snapshots(directory / "snapshots", thresholds, run);
   if (!fs::exists(metrics) && run.history.empty()) {
     throw Error(ExitCode::bad_data,
                 fmt::format("{} holds neither metrics.jsonl nor snapshots/*.h5", directory.string()),
@@ -138,6 +166,9 @@ Run read_run(const fs::path& directory) {
     run.metrics = read_metrics(metrics);
     run.files.push_back(metrics);
     if (!run.metrics->remark.empty()) run.remarks.push_back(run.metrics->remark);
+    if (run.metrics->steps.empty()) {
+      run.remarks.emplace_back("metrics.jsonl holds no step yet: no loss curve, no evolution by step, no speed");
+    }
   } else {
     run.remarks.emplace_back("metrics.jsonl is missing or empty: no loss curve, no evolution by step, no speed");
   }
@@ -145,15 +176,16 @@ Run read_run(const fs::path& directory) {
     run.remarks.emplace_back("there is no snapshot: only what metrics.jsonl holds can be shown");
   } else {
     take_snapshot_facts(*run.snapshot(), run);
+    take_probe_notes(*run.snapshot(), run);
   }
   if (run.metrics) take_metrics_facts(run.metrics->run, run);
   if (run.variant.empty()) run.variant = run.name;
   return run;
 }
 
-std::vector<Run> read_runs(const std::vector<fs::path>& directories) {
+std::vector<Run> read_runs(const std::vector<fs::path>& directories, const Thresholds& thresholds) {
   std::vector<Run> runs;
-  for (const fs::path& directory : directories) runs.push_back(read_run(directory));
+  for (const fs::path& directory : directories) runs.push_back(read_run(directory, thresholds));
   if (const auto base = baseline_of(runs)) {
     std::rotate(runs.begin(), runs.begin() + static_cast<std::ptrdiff_t>(*base),
                 runs.begin() + static_cast<std::ptrdiff_t>(*base) + 1);

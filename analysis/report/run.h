@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "analysis/report/measures.h"
 #include "analysis/report/metrics_log.h"
 #include "analysis/snapshot_reader.h"
 
@@ -16,20 +17,24 @@ namespace headroom::report {
 struct Facts {
   std::int64_t vocab_size = 0, hidden_size = 0, n_layers = 0, n_heads = 0, head_dim = 0, seq_len = 0;
   std::string norm, kv_bias;
-  bool tvr = false;
+  bool tvr = false, tvr_layer_scaled = false;
   double tvr_target = 0.0;
   std::string dtype, layout, commit, fingerprint, corpus, tokenizer;
   double parameters = 0.0;
 
-  bool mitigated_by_design() const { return tvr || norm == "dyt" || (!kv_bias.empty() && kv_bias != "none"); }
+  // What TVR shrinks layer `layer`'s matrices to (layers count from 0).
+  double tvr_target_of(std::int64_t layer) const;
+  bool has_bias_slot() const { return !kv_bias.empty() && kv_bias != "none"; }
+  bool mitigated_by_design() const { return tvr || norm == "dyt" || has_bias_slot(); }
 };
 
-// One snapshot of the run's history: everything but the raw arrays.
+// What the report keeps of each snapshot; of the last one the whole file stays open.
 struct HistoryPoint {
   std::filesystem::path file;
   std::int64_t step;
   double tokens;
-  SnapshotFile contents;
+  WeightStatistics weights;
+  std::vector<SetMeasures> sets;
 };
 
 struct Run {
@@ -39,22 +44,24 @@ struct Run {
   std::string label;  // the variant, or the name where variants repeat: unique in a report
   Facts facts;
   std::optional<MetricsLog> metrics;
-  std::vector<HistoryPoint> history;         // rising steps; the last one is `last`'s
-  std::optional<SnapshotReader> last;        // open, for raw arrays
+  std::vector<HistoryPoint> history;  // rising steps; the last one is `last`'s
+  std::optional<SnapshotReader> last;
   std::vector<std::string> remarks;          // what is missing or was left out
   std::vector<std::filesystem::path> files;  // everything read
 
-  const SnapshotFile* snapshot() const { return history.empty() ? nullptr : &history.back().contents; }
+  const SnapshotFile* snapshot() const { return last ? &last->contents() : nullptr; }
+  // Of the last snapshot; empty without one.
+  const std::vector<SetMeasures>& sets() const;
   double tokens_seen() const;  // by the metrics, else by the last snapshot; 0 when neither says
 };
 
-// Reads a run directory. Throws ExitCode::bad_data for a directory that is missing or holds neither metrics nor
-// snapshots, ExitCode::bad_config for a config.toml that is no TOML, ExitCode::bad_checkpoint naming the file for a
-// snapshot that is none.
-Run read_run(const std::filesystem::path& directory);
+// Reads a run directory, its snapshots measured with these thresholds. Throws ExitCode::bad_data for a directory that
+// is missing or holds neither metrics nor snapshots, ExitCode::bad_config for a config.toml that is no TOML,
+// ExitCode::bad_checkpoint naming the file for a snapshot that is none.
+Run read_run(const std::filesystem::path& directory, const Thresholds& thresholds);
 
 // Reads several and gives each its label. The order is kept, but the baseline, if there is one, comes first.
-std::vector<Run> read_runs(const std::vector<std::filesystem::path>& directories);
+std::vector<Run> read_runs(const std::vector<std::filesystem::path>& directories, const Thresholds& thresholds);
 
 // The run the others are compared with: the only one whose variant is "baseline", else the only one without any
 // mitigation; nullopt when there is none or it is the only run.

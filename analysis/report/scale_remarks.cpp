@@ -3,47 +3,136 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
+#include <array>
+#include <cmath>
 
+#include "analysis/report/comparability.h"
 #include "analysis/report/format.h"
 #include "analysis/report/study.h"
+#include "analysis/report/verdicts.h"
 
 namespace headroom::report {
+namespace {
 
-std::vector<Finding> scale_remarks(const Study& study) {
-  std::vector<Finding> out;
-  double least = 0.0;
+// arXiv 2410.10781, on a model of 60 M parameters: no sinks within 50-100 M training tokens, sinks after 1-2 B.
+constexpr double kPublishedParameters = 60e6;
+constexpr double kNoneWithin = 1e8;
+constexpr double kFirstSeen = 1e9;
+constexpr double kFormed = 2e9;
+
+using Runs = std::vector<std::size_t>;
+
+std::string names(const Study& study, const Runs& runs) {
+  if (runs.size() == study.runs.size() && runs.size() > 3) return fmt::format("All {} runs", runs.size());
+  std::vector<std::string> labels;
+  for (const std::size_t run : runs) labels.push_back(study.runs[run].label);
+  return fmt::format("{}", fmt::join(labels, ", "));
+}
+
+// "12 k", or "12 k to 20 k" over the runs.
+template <class Figure>
+std::string range_words(const Study& study, const Runs& runs, Figure figure) {
+  double least = figure(study.runs[runs.front()]);
+  double most = least;
+  for (const std::size_t run : runs) {
+    least = std::min(least, figure(study.runs[run]));
+    most = std::max(most, figure(study.runs[run]));
+  }
+  const std::string from = format_amount(least);
+  const std::string to = format_amount(most);
+  return from == to ? to : fmt::format("{} to {}", from, to);
+}
+
+double tokens_of(const Run& run) {
+  return run.tokens_seen();
+}
+
+// What to make of these runs' verdicts, from what they are.
+std::string reading(const Study& study, const Runs& runs) {
+  Runs massive;
+  double largest = 0.0;
+  bool measured = false;
+  for (const std::size_t run : runs) {
+    if (any_massive(study, run).value_or(false)) massive.push_back(run);
+    for (const SetMeasures* m : {study.main(run), study.without_bos(run)}) {
+      if (!m || !std::isfinite(m->max().max)) continue;
+      measured = true;
+      largest = std::max(largest, m->max().max);
+    }
+  }
+  if (!massive.empty()) {
+    return fmt::format(
+        ". Layers pass both tests all the same ({}): look at where they are before trusting the comparison "
+        "with that scale.",
+        names(study, massive));
+  }
+  if (!measured) return ".";
+  const std::string absolute = format_number(study.thresholds.absolute);
+  if (largest <= study.thresholds.absolute) {
+    return fmt::format(
+        ". Read the scale-free measures and their trends; that max|h| stays at {}, below {}, says nothing "
+        "about a mitigation.",
+        format_number(largest), absolute);
+  }
+  return fmt::format(
+      ". max|h| does reach {}, above {}, but nowhere {} times the median: read the ratios, not the verdict.",
+      format_number(largest), absolute, format_number(study.thresholds.ratio));
+}
+
+// One remark on the runs that saw between `low` and `high` training tokens.
+std::string stretch_remark(const Study& study, const Runs& runs, double low, double high) {
+  std::string text =
+      fmt::format("{} saw {} training tokens, ", names(study, runs), range_words(study, runs, tokens_of));
   double most = 0.0;
-  bool any_massive = false;
+  for (const std::size_t run : runs) most = std::max(most, tokens_of(study.runs[run]));
+  if (high <= kFirstSeen) {
+    text += fmt::format(
+        "{} of the 1 B after which attention sinks were first seen to form on a 60 M model (arXiv 2410.10781)",
+        format_share(most / kFirstSeen));
+    if (low == 0.0) text += ", which reports none at all within 50–100 M";
+    return text + reading(study, runs);
+  }
+  if (high <= kFormed) {
+    return text +
+           "within the 1–2 B in which attention sinks form on a 60 M model (arXiv 2410.10781): more training may "
+           "change the verdict.";
+  }
+  return text + "past the 1–2 B in which attention sinks form on a 60 M model (arXiv 2410.10781).";
+}
+
+void add_stretches(const Study& study, std::vector<Finding>& out) {
+  constexpr std::array kBounds = {0.0, kNoneWithin, kFirstSeen, kFormed, HUGE_VAL};
+  for (std::size_t i = 0; i + 1 < kBounds.size(); ++i) {
+    Runs runs;
+    for (std::size_t run = 0; run < study.runs.size(); ++run) {
+      const double tokens = study.runs[run].tokens_seen();
+      if (tokens > kBounds[i] && tokens <= kBounds[i + 1]) runs.push_back(run);
+    }
+    if (!runs.empty()) out.push_back({-1, stretch_remark(study, runs, kBounds[i], kBounds[i + 1])});
+  }
+}
+
+// Those token counts are one model's; a run of another size by more than a factor of two reaches them otherwise.
+void add_parameters(const Study& study, std::vector<Finding>& out) {
+  Runs smaller;
+  Runs larger;
   for (std::size_t run = 0; run < study.runs.size(); ++run) {
-    const double tokens = study.runs[run].tokens_seen();
-    least = run == 0 ? tokens : std::min(least, tokens);
-    most = std::max(most, tokens);
-    if (const SetMeasures* m = study.main(run)) any_massive = any_massive || !m->massive_layers.empty();
+    const double parameters = study.runs[run].facts.parameters;
+    if (parameters <= 0.0) continue;
+    if (parameters < kPublishedParameters / 2.0) smaller.push_back(run);
+    if (parameters > kPublishedParameters * 2.0) larger.push_back(run);
   }
-  // 1-2 B tokens: arXiv 2410.10781, on a 60 M-parameter model.
-  constexpr double kSinksForm = 1e9;
-  constexpr double kNone = 1e8;
-  const std::string seen =
-      least == most ? format_amount(most) : fmt::format("{} to {}", format_amount(least), format_amount(most));
-  if (most > 0.0 && most < kSinksForm) {
-    std::string text = fmt::format(
-        "These runs saw {} training tokens, {} of the 1 B after which attention sinks were first seen to "
-        "form on a 60 M model (arXiv 2410.10781)",
-        seen, format_share(most / kSinksForm));
-    text += most <= kNone ? ", which reports none at all within 50–100 M" : "";
-    text += any_massive ? ". Layers pass both tests all the same: look at where they are before trusting the "
-                          "comparison with that scale."
-                        : ". Read the scale-free measures and their trends; the absence of |h| > " +
-                              format_number(study.thresholds.absolute) + " says nothing about a mitigation.";
-    out.push_back({-1, text});
-  } else if (most >= kSinksForm) {
+  for (const auto& [runs, words] : {std::pair{&smaller, "smaller"}, std::pair{&larger, "larger"}}) {
+    if (runs->empty()) continue;
+    const std::string amounts = range_words(study, *runs, [](const Run& run) { return run.facts.parameters; });
     out.push_back(
-        {-1, fmt::format(
-                 "These runs saw {} training tokens: past the 1–2 B after which attention sinks form on a 60 M model "
-                 "(arXiv 2410.10781), so that both verdicts and trends can be read.",
-                 seen)});
+        {-1, fmt::format("{} with {} parameters {} {} than that model of 60 M: its token counts are a guide here, "
+                         "no threshold.",
+                         names(study, *runs), amounts, runs->size() == 1 ? "is" : "are", words)});
   }
+}
+
+void add_shapes(const Study& study, std::vector<Finding>& out) {
   std::vector<std::string> short_context;
   std::vector<std::string> small_heads;
   for (const Run& run : study.runs) {
@@ -52,10 +141,10 @@ std::vector<Finding> scale_remarks(const Study& study) {
     if (run.facts.head_dim > 0 && run.facts.head_dim < 64)
       small_heads.push_back(fmt::format("{} ({})", run.label, run.facts.head_dim));
   }
-  const auto list = [&](const std::vector<std::string>& names) {
-    return names.size() == study.runs.size() && names.size() > 3
-               ? fmt::format("all {} runs, e.g. {}", names.size(), names.front())
-               : fmt::format("{}", fmt::join(names, ", "));
+  const auto list = [&](const std::vector<std::string>& some) {
+    return some.size() == study.runs.size() && some.size() > 3
+               ? fmt::format("all {} runs, e.g. {}", some.size(), some.front())
+               : fmt::format("{}", fmt::join(some, ", "));
   };
   if (!short_context.empty()) {
     out.push_back(
@@ -67,35 +156,39 @@ std::vector<Finding> scale_remarks(const Study& study) {
         {-1, fmt::format("Heads of at least 64 channels favour sinks, heads of 8 suppress them; below 64 are {}.",
                          list(small_heads))});
   }
-  for (const Run& run : study.runs) {
-    if (run.facts.tvr && run.tokens_seen() > 0.0 && run.tokens_seen() < 50e9) {
-      out.push_back({-1, fmt::format("TVR trailed the baseline in quality until about 50 B of 100 B tokens in the "
-                                     "published runs; at {} a loss "
-                                     "penalty of {} is expected, not evidence against it.",
-                                     format_amount(run.tokens_seen()), run.label)});
-      break;
+}
+
+// What TVR costs so far: the measured difference, and whether a penalty is to be expected.
+void add_tvr(const Study& study, std::vector<Finding>& out) {
+  if (!study.baseline || !study.evaluated_tokens) return;
+  const EvalPoint* base = study.evaluation(*study.baseline);
+  for (std::size_t run = 0; run < study.runs.size(); ++run) {
+    const EvalPoint* own = study.evaluation(run);
+    if (run == *study.baseline || !study.runs[run].facts.tvr || !own || !base) continue;
+    const double difference = own->loss - base->loss;
+    if (!std::isfinite(difference)) continue;
+    std::string text =
+        fmt::format("After {} training tokens the held-out loss of {} is {} nats {} that of {}.",
+                    format_amount(*study.evaluated_tokens), study.runs[run].label, format_number(std::abs(difference)),
+                    difference > 0.0 ? "above" : "below", study.runs[*study.baseline].label);
+    if (difference > 0.0 && *study.evaluated_tokens < 50e9) {
+      text +=
+          " TVR trailed the baseline until about 50 B of 100 B tokens in the published runs: a penalty this early is "
+          "expected, not evidence against it.";
     }
+    out.push_back({-1, std::move(text)});
   }
-  std::map<std::string, std::int64_t> tokenizers;
-  std::map<std::int64_t, std::int64_t> vocabularies;
-  for (const Run& run : study.runs) {
-    if (!run.facts.tokenizer.empty()) ++tokenizers[run.facts.tokenizer];
-    if (run.facts.vocab_size > 0) ++vocabularies[run.facts.vocab_size];
-  }
-  if (tokenizers.size() > 1 || vocabularies.size() > 1) {
-    out.push_back(
-        {-1,
-         fmt::format(
-             "The runs use {} tokenizers or vocabularies: their losses and perplexities are per different tokens and "
-             "do not compare.",
-             std::max(tokenizers.size(), vocabularies.size()))});
-  }
-  if (least != most && study.runs.size() > 1) {
-    out.push_back({-1, fmt::format("The runs differ in length ({} tokens); losses and perplexities are compared at {}, "
-                                   "activations at each run's "
-                                   "last snapshot.",
-                                   seen, format_amount(study.equal_tokens))});
-  }
+}
+
+}  // namespace
+
+std::vector<Finding> scale_remarks(const Study& study) {
+  std::vector<Finding> out;
+  add_stretches(study, out);
+  add_parameters(study, out);
+  add_shapes(study, out);
+  add_tvr(study, out);
+  for (std::string& text : comparability_remarks(study)) out.push_back({-1, std::move(text)});
   return out;
 }
 

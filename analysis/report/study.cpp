@@ -48,23 +48,50 @@ double common_tokens(const std::vector<Run>& runs) {
   return std::isfinite(least) ? least : 0.0;
 }
 
+// Training tokens at which all runs that have evaluations have one.
+std::optional<double> common_evaluation(const std::vector<Run>& runs) {
+  std::vector<const MetricsLog*> logs;
+  for (const Run& run : runs) {
+    if (run.metrics && !run.metrics->evaluations.empty()) logs.push_back(&*run.metrics);
+  }
+  if (logs.empty()) return std::nullopt;
+  std::optional<double> most;
+  for (const EvalPoint& point : logs.front()->evaluations) {
+    const bool common =
+        std::all_of(logs.begin(), logs.end(), [&](const MetricsLog* log) { return log->evaluation_at(point.tokens); });
+    if (common && (!most || point.tokens > *most)) most = point.tokens;
+  }
+  return most;
+}
+
 }  // namespace
+
+const EvalPoint* Study::evaluation(std::size_t run) const {
+  const auto& metrics = runs[run].metrics;
+  if (!metrics || metrics->evaluations.empty()) return nullptr;
+  return evaluated_tokens ? metrics->evaluation_at(*evaluated_tokens) : &metrics->evaluations.back();
+}
+
+std::optional<Study::Pair> Study::common_snapshots(std::size_t run) const {
+  if (!baseline || *baseline == run) return std::nullopt;
+  const auto& own = runs[run].history;
+  const auto& base = runs[*baseline].history;
+  for (auto mine = own.rbegin(); mine != own.rend(); ++mine) {
+    const auto theirs =
+        std::find_if(base.begin(), base.end(), [&](const HistoryPoint& p) { return p.tokens == mine->tokens; });
+    if (theirs != base.end()) return Pair{&*mine, &*theirs};
+  }
+  return std::nullopt;
+}
 
 Study make_study(const std::vector<std::filesystem::path>& directories, const Thresholds& thresholds) {
   Study study;
   study.thresholds = thresholds;
-  study.runs = read_runs(directories);
+  study.runs = read_runs(directories, thresholds);
   study.baseline = baseline_of(study.runs);
-  for (const Run& run : study.runs) {
-    auto& sets = study.sets.emplace_back();
-    const SnapshotFile* snapshot = run.snapshot();
-    if (!snapshot) continue;
-    for (const ProbeSet& set : probe_sets(*snapshot)) {
-      sets.push_back(measure(*snapshot, set, thresholds, Study::has_bias_slot(run)));
-    }
-  }
   study.colors = colors_for(study.runs);
   study.equal_tokens = common_tokens(study.runs);
+  study.evaluated_tokens = common_evaluation(study.runs);
   return study;
 }
 

@@ -304,7 +304,11 @@ std::string to_svg(const std::string& title, const View& view, const std::vector
 
   w.text(16, 26, title, 15, "start", kInk, " font-weight=\"700\"");
   const auto legend = legend_of(view, w);
-  const double top = legend.empty() ? 44 : draw_legend(w, legend, 16, 50, width - 32) + 16;
+  double top = legend.empty() ? 44 : draw_legend(w, legend, 16, 50, width - 32) + 16;
+  if (!view.note.empty()) {
+    w.text(16, top, view.note, 11, "start", kMuted);
+    top += 16;
+  }
   const double height = top + rows * cell_height + (view.tiles ? 16 : 4);
 
   std::vector<const Panel*> all;

@@ -68,7 +68,10 @@ Scale y_scale(const std::vector<const Panel*>& panels) {
     for (const Series& series : panel->series) {
       for (const double value : series.y) extent.add(value, log);
     }
-    for (const Rule& rule : panel->rules) extent.add(log ? rule.value * 1.5 : rule.value, log);  // room for its label
+    for (const Rule& rule : panel->rules) {
+      extent.add(rule.value, log);
+      if (log) extent.add(rule.value * 1.5, log);  // room for its label
+    }
   }
   if (extent.empty()) return {{log ? 1.0 : 0.0, log ? 10.0 : 1.0}, log};
   if (log) {

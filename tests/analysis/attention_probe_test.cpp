@@ -39,6 +39,32 @@ TEST(HeadMasses, WithoutABiasSlotItsMassIsZero) {
   EXPECT_EQ(masses.bias_all, 0.0);
 }
 
+TEST(HeadMasses, SinksAreOfTheFirst64QueriesHoweverLongTheSequence) {
+  // The first 64 queries give half to key 0, the next 36 nothing; a quarter each to the bias slot, then none.
+  constexpr std::int64_t kTokens = 100;
+  std::vector<double> map(kTokens * kTokens, 0.0);
+  std::vector<double> bias(kTokens, 0.0);
+  for (std::size_t query = 0; query < kTokens; ++query) {
+    const bool early = query < kSinkTokens;
+    map[query * kTokens] = early ? 0.5 : 0.0;
+    map[query * kTokens + query] += early ? 0.25 : 1.0;
+    bias[query] = early ? 0.25 : 0.0;
+  }
+  const HeadMasses masses = head_masses<double>(map, kTokens, kTokens, bias);
+  ASSERT_EQ(masses.sink_mass.size(), 64u);
+  EXPECT_DOUBLE_EQ(masses.sink_mass[0], (0.75 + 63 * 0.5) / 64);
+  EXPECT_DOUBLE_EQ(masses.sink_mass[63], 0.25);  // the query at it is the only one
+  EXPECT_DOUBLE_EQ(masses.sink_bias, 0.25);
+  EXPECT_DOUBLE_EQ(masses.key_mass[0], (0.75 + 63 * 0.5) / 100);  // over the whole window
+  EXPECT_DOUBLE_EQ(masses.bias_all, 64 * 0.25 / 100);
+}
+
+TEST(HeadMasses, OfAShorterSequenceAllQueriesCount) {
+  const std::vector<double> map = {1, 0, 0.5, 0.5};
+  const HeadMasses masses = head_masses<double>(map, 2, 2, {});
+  EXPECT_EQ(masses.sink_mass, masses.key_mass);
+}
+
 TEST(HeadMasses, ASingleTokenHasNoChoice) {
   const std::vector<float> map = {1};
   const HeadMasses masses = head_masses<float>(map, 1, 1, {});

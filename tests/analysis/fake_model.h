@@ -23,7 +23,7 @@ class FakeModel {
     config.n_layers = 3;
     config.n_heads = config.n_kv_heads = heads;
     config.head_dim = 5;
-    config.seq_len = 16;
+    config.seq_len = 80;
     config.attention.kv_bias = kv_bias;
     return config;
   }
@@ -53,11 +53,13 @@ class FakeModel {
 
   const ParameterStore& parameters() const { return store_; }
 
-  // Element of the hidden state at a site; sequences differ by their first tokens. A sink at position 0, channel 3.
+  // Element of the hidden state at a site; sequences differ by their first tokens. A sink at position 0, channel 3, and
+  // at one place of what the MLP adds a number between E5M2's largest and F16's.
   static double hidden_value(Site site, std::int64_t layer, std::int64_t row, std::int64_t channel,
                              const Batch& batch) {
     const RandomStream stream(static_cast<std::uint64_t>(batch.ids[0] * 1000 + batch.ids[1]),
                               std::string(name_of(site)) + std::to_string(layer));
+    if (site == Site::mlp_output && row == 1 && channel == 5) return 60000.0;
     const double sink = row == 0 && channel == 3 ? 700.0 : 1.0;
     return sink * stream.normal(static_cast<std::uint64_t>(row * 64 + channel));
   }
@@ -153,8 +155,9 @@ class FakeModel {
   ParameterStore store_;
 };
 
-// Sequences of several lengths, most no multiple of the number of ranks.
-inline ProbeSet fake_probe() {
+// Sequences of several lengths, most no multiple of the number of ranks, and, where asked for, one that is longer than
+// the part that attention sinks are looked for in.
+inline ProbeSet fake_probe(bool with_long_one = false) {
   ProbeSet probe;
   std::int32_t next = 1;
   const auto add = [&](std::int32_t length, bool bos, ProbeKind kind) {
@@ -173,6 +176,8 @@ inline ProbeSet fake_probe() {
   add(9, true, ProbeKind::calibration);
   add(7, false, ProbeKind::calibration);
   add(11, false, ProbeKind::calibration);
+  if (with_long_one) add(71, true, ProbeKind::calibration);
+  probe.notes = {"only 3 of 4 windows", "no tokenizer"};
   return probe;
 }
 

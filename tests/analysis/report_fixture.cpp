@@ -37,13 +37,17 @@ ProbeSequence sequence_of(const std::vector<std::string>& words, bool bos, Probe
 }
 
 ProbeSet probe_of(const FixtureRun& run) {
-  static const std::vector<std::string> kSentence = {"▁Summer", "▁is", "▁warm", ".", "▁Winter", "▁is", "▁cold", "."};
   static const std::vector<std::string> kWords = {"▁the", "▁rate", ",",      "▁of",    "▁<b>",
                                                   "▁&",   "\n",    "▁water", "▁\"x\"", "."};
   ProbeSet probe;
-  for (const bool bos : {true, false}) probe.sequences.push_back(sequence_of(kSentence, bos, ProbeKind::sentence));
+  if (!run.probe_note.empty()) probe.notes.push_back(run.probe_note);
+  const std::vector<bool> forms = run.tokenizer ? std::vector<bool>{true, false} : std::vector<bool>{false};
+  for (const auto& sentence : run.sentences) {
+    if (!run.tokenizer) break;
+    for (const bool bos : forms) probe.sequences.push_back(sequence_of(sentence, bos, ProbeKind::sentence));
+  }
   for (std::int64_t i = 0; i < run.calibration; ++i) {
-    for (const bool bos : {true, false}) {
+    for (const bool bos : forms) {
       std::vector<std::string> words;
       for (std::int64_t t = bos ? 1 : 0; t < run.window; ++t)
         words.push_back(kWords[static_cast<std::size_t>(t * 3 + i) % kWords.size()]);
@@ -95,6 +99,10 @@ class Maker {
     for (float& value : h) value = static_cast<float>(noise(random_));
     const std::size_t at =
         (sequence.bos ? 0u : 2u) * static_cast<std::size_t>(run_.hidden) + static_cast<std::size_t>(run_.channel);
+    if (site == Site::block_output && layer == run_.broken_layer) {
+      h[static_cast<std::size_t>(run_.hidden) + 4] = run_.broken_value;
+    }
+    if (!(sequence.bos ? run_.planted_with_bos : run_.planted_without_bos)) return h;
     const bool between = layer >= run_.first_layer && layer < run_.layers - 1;
     // A little larger at its first layer, so that there is one right answer to where the largest is.
     if (site == Site::block_output && between)
@@ -145,9 +153,9 @@ std::string config_of(const FixtureRun& run) {
       "name = \"{}\"\nvariant = '{}'\n[model]\nvocab_size = {}\nhidden_size = {}\nn_layers = {}\nn_heads = "
       "{}\nhead_dim = 0\n"
       "seq_len = 64\nnorm = \"{}\"\n[model.attention]\nkv_bias = \"{}\"\n[optim.tvr]\nenabled = {}\ntarget = 0.01\n"
-      "[train]\nsteps = {}\ndtype = \"f32\"\n",
+      "layer_scaled = {}\n[train]\nsteps = {}\ndtype = \"f32\"\n",
       run.name, run.variant, run.vocab_size, run.hidden, run.layers, run.heads, run.dyt ? "dyt" : "rms",
-      run.kv_bias ? "kv" : "none", run.tvr, run.steps);
+      run.kv_bias ? "kv" : "none", run.tvr, run.layer_scaled, run.steps);
 }
 
 WeightStatistics weights_of(const FixtureRun& run, std::int64_t step) {
@@ -191,7 +199,7 @@ void write_metrics(const fs::path& file, const FixtureRun& run) {
                            {"lr", 1e-3},
                            {"step_seconds", 0.5},
                            {"tokens_per_second", 2.0 * static_cast<double>(run.tokens_per_step)}};
-    for (std::int64_t layer = 0; layer < run.layers; ++layer) {
+    for (std::int64_t layer = 0; run.monitor && layer < run.layers; ++layer) {
       const bool massive = layer >= run.first_layer && layer < run.layers - 1;
       const double median = 0.67 * run.noise * (1.0 + 0.3 * static_cast<double>(layer));
       const double max = median * 5.5 * (1.0 + 0.1 * noise(random) / 0.02) + (massive ? run.planted * done : 0.0);
@@ -204,7 +212,7 @@ void write_metrics(const fs::path& file, const FixtureRun& run) {
     if (run.tvr && step % 5 == 0)
       line["tvr"] = {
           {"rescaled", 7 * run.layers / step}, {"matrices", 7 * run.layers}, {"max_ratio", 1.3}, {"mean_std", 0.01}};
-    if (step % 4 == 0)
+    if (step % run.evaluate_every == 0)
       line["eval"] = {{"loss", loss + 0.1}, {"perplexity", std::exp(loss + 0.1)}, {"tokens", 5000}, {"seconds", 0.1}};
     out << line << '\n';
   }
@@ -214,6 +222,7 @@ void write_metrics(const fs::path& file, const FixtureRun& run) {
 
 fs::path write_fixture(const fs::path& folder, const FixtureRun& run) {
   const fs::path directory = folder / run.name;
+  fs::remove_all(directory);
   fs::create_directories(directory / "snapshots");
   std::ofstream(directory / "config.toml") << config_of(run);
   write_metrics(directory / "metrics.jsonl", run);
@@ -234,7 +243,7 @@ fs::path write_fixture(const fs::path& folder, const FixtureRun& run) {
                             .dtype = "f32",
                             .libraries = "HDF5 1.10",
                             .tokenizer_fingerprint = "cafe",
-                            .corpus_fingerprint = "beef"};
+                            .corpus_fingerprint = run.corpus};
     made.file.created = "2026-01-02T03:04:05Z";
     made.file.seconds = 0.25;
     made.file.weights = weights_of(run, step);

@@ -5,8 +5,10 @@
 #include <limits>
 
 #include "analysis/report/figure.h"
+#include "analysis/report/figure_parts.h"
 #include "analysis/report/format.h"
 #include "analysis/report/measures.h"
+#include "analysis/report/places.h"
 #include "analysis/report/svg_scale.h"
 #include "analysis/report/table.h"
 
@@ -23,6 +25,14 @@ TEST(ReportMeasures, ShareBelowCutsABinGeometrically) {
   EXPECT_DOUBLE_EQ(share_below(counts, edges, 8.0), 0.2);  // half of the second bin's octaves
   EXPECT_DOUBLE_EQ(share_below(counts, edges, 100.0), 1.0);
   EXPECT_DOUBLE_EQ(share_below(std::vector<std::int64_t>{0, 0, 0}, edges, 8.0), 0.0);
+}
+
+TEST(ReportMeasures, TheLargestIsWhatIsNotFiniteIfAnythingIs) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  EXPECT_EQ(largest_of(std::vector<double>{1.0, 3.0, 2.0}), 1u);
+  EXPECT_EQ(largest_of(std::vector<double>{1.0, kNaN, 2.0}), 1u);
+  EXPECT_EQ(largest_of(std::vector<double>{kNaN, 3.0}), 0u);
+  EXPECT_EQ(largest_of(std::vector<double>{9.0, kInfinity, kNaN}), 1u);
 }
 
 TEST(ReportMeasures, WritersPreferKeptValuesAndSayWhatIsOnlyABound) {
@@ -60,6 +70,9 @@ TEST(ReportFormat, NumbersShowThreeDigitsOrWhatIsLeftOfThePoint) {
   EXPECT_EQ(format_number(kNaN), "–");
   EXPECT_EQ(format_count(-1234567), "-1,234,567");
   EXPECT_EQ(format_amount(8.26e6), "8.26 M");
+  EXPECT_EQ(format_amount(999600.0), "1 M");  // the unit is chosen after rounding
+  EXPECT_EQ(format_amount(12345.0), "12.3 k");
+  EXPECT_EQ(format_amount(1.5e15), "1500 T");
   EXPECT_EQ(format_share(1.0), "100 %");
   EXPECT_EQ(format_share(0.125), "12.5 %");
   EXPECT_EQ(format_share(0.0), "0 %");
@@ -98,6 +111,24 @@ TEST(ReportFigure, ColorScalesCoverTheDataAndClampTheRest) {
   EXPECT_FALSE(position_on(scale, kNaN));
   EXPECT_EQ(color_at(Palette::viridis, 0.0), "#440154");
   EXPECT_EQ(color_at(Palette::viridis, 2.0), "#fde725");
+}
+
+TEST(ReportFigure, ARuleLiesOnItsAxisAboveAndBelowTheData) {
+  Panel panel;
+  panel.y.log = true;
+  panel.series.push_back({.x = {0.0, 1.0}, .y = {900.0, 2000.0}});
+  panel.rules.push_back({100.0, "threshold"});
+  EXPECT_LE(y_scale({&panel}).range.low, 100.0);
+  panel.series.front().y = {1.0, 20.0};
+  EXPECT_GE(y_scale({&panel}).range.high, 100.0);
+}
+
+TEST(ReportFigure, WhatIsShownOfManyKeepsWhatItMust) {
+  EXPECT_EQ(shown_of(5, 8, {3}), (std::vector<std::int64_t>{0, 1, 2, 3, 4}));
+  EXPECT_EQ(shown_of(50, 4, {40}), (std::vector<std::int64_t>{0, 1, 2, 40}));
+  EXPECT_EQ(spread_of(12, 4, {7, -1}), (std::vector<std::int64_t>{0, 4, 7, 8}));
+  EXPECT_EQ(left_out_words("Heads", {0, 1, 2, 40}, 50), "Heads 0–2 and 40 of 50 are shown");
+  EXPECT_EQ(left_out_words("Heads", {0, 1}, 2), "");
 }
 
 TEST(ReportFigure, AxesHaveRoundTicks) {

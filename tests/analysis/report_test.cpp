@@ -1,111 +1,26 @@
 // The report, from run directories to files: does it name what was planted, do its numbers agree with the files it
 // read, are its files what they claim to be.
-#include "analysis/report/report.h"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
 #include <cmath>
-#include <fstream>
-#include <nlohmann/json.hpp>
 #include <regex>
-#include <sstream>
 
 #include "analysis/snapshot_reader.h"
-#include "base/error.h"
 #include "base/hdf5.h"
-#include "tests/analysis/report_fixture.h"
+#include "tests/analysis/report_case.h"
+#include "tests/base/file_size_limit.h"
+#include "tests/base/write_failure.h"
 
 namespace headroom {
 namespace {
 
-namespace fs = std::filesystem;
 using report::ReportOptions;
+using test::json_of;
+using test::rows_where;
+using test::text_of;
 using testing::HasSubstr;
 using testing::Not;
+namespace fs = std::filesystem;
 
-std::string text_of(const fs::path& file) {
-  std::ifstream in(file);
-  EXPECT_TRUE(in) << file;
-  std::ostringstream out;
-  out << in.rdbuf();
-  return out.str();
-}
-
-nlohmann::json json_of(const fs::path& file) {
-  return nlohmann::json::parse(text_of(file));
-}
-
-// The rows of a table whose cells have these values.
-std::vector<nlohmann::json> rows_where(const nlohmann::json& table, const nlohmann::json& wanted) {
-  std::vector<nlohmann::json> found;
-  for (const auto& row : table.at("rows")) {
-    bool same = true;
-    for (const auto& [key, value] : wanted.items()) same = same && row.at(key) == value;
-    if (same) found.push_back(row);
-  }
-  return found;
-}
-
-// Follows tags and entities of an XML document; returns what is wrong with it, empty if nothing.
-std::string xml_error(const std::string& xml) {
-  static const std::regex kToken("<\\?[^?]*\\?>|<(/?)([A-Za-z][\\w]*)((?:\\s+[\\w:-]+=\"[^\"<]*\")*)\\s*(/?)>|[^<]+");
-  static const std::regex kEntity("&(amp|lt|gt|quot|#\\d+);");
-  std::vector<std::string> open;
-  std::size_t at = 0;
-  for (std::sregex_iterator it(xml.begin(), xml.end(), kToken), end; it != end; ++it) {
-    if (static_cast<std::size_t>(it->position()) != at) return "unreadable at " + xml.substr(at, 60);
-    at += static_cast<std::size_t>(it->length());
-    const std::string rest = std::regex_replace(it->str(), kEntity, "");
-    if (rest.find('&') != std::string::npos) return "a bare & in " + it->str();
-    const std::string name = (*it)[2];
-    if (name.empty()) continue;
-    if ((*it)[1].length() > 0) {
-      if (open.empty() || open.back() != name) return "</" + name + "> closes nothing";
-      open.pop_back();
-    } else if ((*it)[4].length() == 0) {
-      open.push_back(name);
-    }
-  }
-  if (at != xml.size()) return "unreadable at " + xml.substr(at, 60);
-  return open.empty() ? "" : "<" + open.back() + "> is not closed";
-}
-
-class Report : public testing::Test {
- protected:
-  void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) /
-              ("report-" + std::string(testing::UnitTest::GetInstance()->current_test_info()->name()));
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  fs::path write(const std::vector<fs::path>& runs) {
-    ReportOptions options;
-    options.runs = runs;
-    options.out = folder_ / "out";
-    return report::write_report(options).parent_path();
-  }
-  std::string findings(const fs::path& report) {
-    std::string all;
-    for (const auto& finding : json_of(report / "tables" / "findings.json"))
-      all += finding.at("text").get<std::string>() + "\n";
-    return all;
-  }
-  void expect_error(const std::vector<fs::path>& runs, ExitCode code, const std::string& words) {
-    try {
-      write(runs);
-      FAIL() << "no error";
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), code);
-      EXPECT_THAT(error.what(), HasSubstr(words));
-    }
-    EXPECT_FALSE(fs::exists(folder_ / "out"));
-  }
-
-  fs::path folder_;
-};
+using Report = test::ReportTest;
 
 TEST_F(Report, NamesLayerTokenChannelAndWriterOfThePlantedActivation) {
   FixtureRun run;
@@ -136,14 +51,16 @@ TEST_F(Report, WithoutAPlantedActivationNothingIsMassive) {
   const fs::path out = write({write_fixture(folder_, run)});
   EXPECT_THAT(findings(out), HasSubstr("No layer passes both tests"));
   EXPECT_THAT(findings(out), HasSubstr("0.0012 % of the 1 B after which attention sinks"));  // 12,000 tokens
-  EXPECT_EQ(json_of(out / "tables" / "summary.json").at("rows")[0].at("mitigated"), true);
-  for (const auto& row : json_of(out / "tables" / "top_activations.json").at("rows"))
-    EXPECT_EQ(row.at("massive"), false);
+  const auto summary = json_of(out / "tables" / "summary.json").at("rows")[0];
+  EXPECT_EQ(summary.at("mitigated"), "none_seen");
+  EXPECT_EQ(summary.at("any_massive_layer"), false);
+  const auto top = json_of(out / "tables" / "top_activations.json");
+  for (const auto& row : top.at("rows")) EXPECT_EQ(row.at("massive"), false);
 }
 
 TEST_F(Report, NumbersOfTheTablesFollowFromTheSnapshot) {
   FixtureRun run;
-  run.window = 31;  // long enough for key 0 to draw little where nothing is planted
+  run.window = 71;  // longer than the part that sinks are looked for in
   const fs::path directory = write_fixture(folder_, run);
   const fs::path out = write({directory});
   const SnapshotReader reader = SnapshotReader::open(directory / "snapshots" / "step-00000012.h5");
@@ -178,15 +95,19 @@ TEST_F(Report, NumbersOfTheTablesFollowFromTheSnapshot) {
   EXPECT_NEAR(summary.at("max"), largest, 1e-9 * largest);
   EXPECT_EQ(summary.at("max_layer"), 1);
   EXPECT_NEAR(summary.at("ratio"), largest_ratio, 1e-9 * largest_ratio);
-  EXPECT_EQ(summary.at("mitigated"), false);
+  EXPECT_EQ(summary.at("mitigated"), "no");
+  EXPECT_EQ(summary.at("any_massive_layer"), true);
   EXPECT_EQ(summary.at("massive_layers"), "1;2;3");
   EXPECT_EQ(summary.at("tokens_seen"), 12000.0);
   EXPECT_EQ(summary.at("tokens_per_second"), 2000.0);
+  EXPECT_EQ(summary.at("measured_at_step"), 12);
 
   // Of 3 heads over layers 1 to 4 of 5 the planted sink draws 0.7, 0.63 and 0.56: all above 0.3; layer 0 has none.
   const auto scale_free = json_of(out / "tables" / "scale_free.json").at("rows").at(0);
   EXPECT_NEAR(scale_free.at("sink_first"), 4.0 / 5.0, 1e-12);
   EXPECT_TRUE(scale_free.at("sink_bias").is_null());
+  EXPECT_EQ(scale_free.at("sink_tokens"), 64);
+  EXPECT_EQ(scale_free.at("sink_sequences"), 3);
 }
 
 TEST_F(Report, QualityComesFromTheMetrics) {
@@ -202,36 +123,6 @@ TEST_F(Report, QualityComesFromTheMetrics) {
   const auto row = json_of(write({directory}) / "tables" / "summary.json").at("rows").at(0);
   EXPECT_DOUBLE_EQ(row.at("perplexity"), perplexity);
   EXPECT_DOUBLE_EQ(row.at("train_loss"), loss);
-}
-
-TEST_F(Report, ComparesRunsWithTheBaselineAtEqualTokens) {
-  FixtureRun mitigated;
-  mitigated.name = "b";
-  mitigated.variant = "TVR + KV bias";
-  mitigated.planted = 12.0;
-  mitigated.kv_bias = mitigated.tvr = true;
-  mitigated.layers = 7;
-  mitigated.hidden = 31;
-  FixtureRun baseline;
-  baseline.name = "a";
-  baseline.steps = 20;  // longer than the other
-  baseline.snapshots = {20};
-  const fs::path out = write({write_fixture(folder_, mitigated), write_fixture(folder_, baseline)});
-  const auto rows = json_of(out / "tables" / "summary.json").at("rows");
-  ASSERT_EQ(rows.size(), 2u);
-  EXPECT_EQ(rows[0].at("run"), "baseline");
-  EXPECT_EQ(rows[0].at("mitigated"), false);
-  EXPECT_EQ(rows[1].at("run"), "TVR + KV bias");
-  EXPECT_EQ(rows[1].at("mitigated"), true);
-  EXPECT_EQ(rows[0].at("compared_at_tokens"), 12000.0);
-  EXPECT_EQ(rows[0].at("tokens_seen"), 20000.0);
-  // The bias slot draws 0.7 and less from layer 1 on.
-  EXPECT_NEAR(json_of(out / "tables" / "scale_free.json").at("rows")[1].at("sink_bias"), 6.0 / 7.0, 1e-12);
-  const std::string text = findings(out);
-  EXPECT_THAT(text, HasSubstr("Massive layers in 1 of 2 runs: baseline; none in TVR + KV bias."));
-  EXPECT_THAT(text, HasSubstr("Against baseline: max |h| is 35 times smaller (12.0 against 420)"));
-  EXPECT_THAT(text, HasSubstr("TVR ran 2 times and rescaled 13 matrices in all"));
-  EXPECT_THAT(text, HasSubstr("The runs differ in length (12 k to 20 k tokens)"));
 }
 
 TEST_F(Report, ThresholdsAreOptions) {
@@ -254,9 +145,7 @@ TEST_F(Report, PageNeedsNoNetworkAndHoldsItsData) {
   EXPECT_FALSE(std::regex_search(page, std::regex("<(link|iframe|img)\\b")));
   EXPECT_THAT(page, HasSubstr("&lt;/script&gt;&lt;b&gt;&amp;&quot;odd&quot;"));
 
-  const std::string mark = "type=\"application/json\">";
-  const std::size_t begin = page.find(mark) + mark.size();
-  const auto data = nlohmann::json::parse(page.substr(begin, page.find("</script>", begin) - begin));
+  const auto data = page_data(folder_ / "out");
   EXPECT_EQ(data.at("runs")[0].at("name"), run.variant);
   std::vector<std::string> ids;
   for (const auto& figure : data.at("figures")) {
@@ -266,51 +155,62 @@ TEST_F(Report, PageNeedsNoNetworkAndHoldsItsData) {
     EXPECT_THAT(page, HasSubstr("id=\"figure-" + figure.at("id").get<std::string>() + "\""));
     ids.push_back(figure.at("id"));
   }
-  EXPECT_THAT(ids, testing::ElementsAre("loss", "evolution", "layers", "ratios", "writers", "histograms", "tokens",
-                                        "token-channel", "maps", "mass", "headroom", "lost", "weight-std"));
+  EXPECT_THAT(ids, testing::ElementsAre("loss", "evolution", "snapshots", "layers", "ratios", "writers", "histograms",
+                                        "tokens", "token-channel", "maps", "mass", "headroom", "lost", "weight-std"));
 }
 
-TEST_F(Report, FiguresAreWellFormedSvg) {
-  FixtureRun run;
-  run.variant = "a <&> \"b\"";
-  run.kv_bias = run.dyt = true;
-  const fs::path out = write({write_fixture(folder_, run)});
-  int count = 0;
-  for (const auto& entry : fs::directory_iterator(out / "figures")) {
-    const std::string svg = text_of(entry.path());
-    EXPECT_EQ(xml_error(svg), "") << entry.path();
-    EXPECT_THAT(svg, HasSubstr("<svg xmlns="));
-    EXPECT_THAT(svg, Not(HasSubstr("nan"))) << entry.path();
-    EXPECT_THAT(svg, Not(HasSubstr("\"inf"))) << entry.path();
-    ++count;
+// The records of a CSV text: fields separated by commas, quoted where they hold commas, quotes or line breaks.
+std::vector<std::vector<std::string>> records_of(const std::string& csv) {
+  std::vector<std::vector<std::string>> records(1, {""});
+  bool quoted = false;
+  for (std::size_t i = 0; i < csv.size(); ++i) {
+    const char c = csv[i];
+    if (quoted && c == '"' && i + 1 < csv.size() && csv[i + 1] == '"') {
+      records.back().back() += csv[++i];
+    } else if (c == '"') {
+      quoted = !quoted;
+    } else if (c == ',' && !quoted) {
+      records.back().emplace_back();
+    } else if (c == '\n' && !quoted) {
+      records.push_back({""});
+    } else if (c != '\r' || quoted) {
+      records.back().back() += c;
+    }
   }
-  EXPECT_GT(count, 20);
-  EXPECT_TRUE(fs::exists(out / "figures" / "bias-mass.svg"));
-  EXPECT_TRUE(fs::exists(out / "figures" / "dyt-alpha-mlp.svg"));
-  EXPECT_TRUE(fs::exists(out / "figures" / "token-channel-a-b-sentence-0-layer-1.svg"));
+  records.pop_back();  // what follows the last line break
+  return records;
 }
 
-TEST_F(Report, CsvAndJsonHoldTheSameRows) {
-  const fs::path tables = write({write_fixture(folder_, {})}) / "tables";
-  int count = 0;
+// What a cell of the JSON form should be in CSV.
+std::string csv_of(const nlohmann::json& value) {
+  return value.is_null() ? "" : value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+TEST_F(Report, CsvAndJsonHoldTheSameCells) {
+  FixtureRun run;
+  run.kv_bias = run.dyt = run.tvr = true;
+  const fs::path tables = write({write_fixture(folder_, run)}) / "tables";
+  std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(tables)) {
     if (entry.path().extension() != ".csv") continue;
-    ++count;
+    SCOPED_TRACE(entry.path());
+    names.push_back(entry.path().stem());
     const auto json = json_of(fs::path(entry.path()).replace_extension(".json"));
-    const std::string csv = text_of(entry.path());
-    // A line break inside quotes belongs to its field.
-    std::size_t lines = 0;
-    bool quoted = false;
-    for (const char c : csv) {
-      quoted = quoted != (c == '"');
-      lines += c == '\n' && !quoted ? 1 : 0;
+    const auto records = records_of(text_of(entry.path()));
+    ASSERT_EQ(records.size(), json.at("rows").size() + 1);
+    EXPECT_GT(json.at("rows").size(), 0u);
+    ASSERT_EQ(records[0].size(), json.at("columns").size());
+    for (std::size_t column = 0; column < records[0].size(); ++column) {
+      const std::string key = json.at("columns")[column].at("key");
+      ASSERT_EQ(records[0][column], key);
+      for (std::size_t row = 0; row + 1 < records.size(); ++row)
+        ASSERT_EQ(records[row + 1][column], csv_of(json.at("rows")[row].at(key))) << key << ", row " << row;
     }
-    EXPECT_EQ(lines, json.at("rows").size() + 1) << entry.path();
-    EXPECT_GT(json.at("rows").size(), 0u) << entry.path();
-    for (const auto& column : json.at("columns"))
-      EXPECT_THAT(csv.substr(0, csv.find('\r')), HasSubstr(column.at("key").get<std::string>()));
   }
-  EXPECT_EQ(count, 9);
+  EXPECT_THAT(names, testing::UnorderedElementsAre("summary", "sentences", "scale_free", "massive_elements", "layers",
+                                                   "sites", "top_activations", "channels", "attention", "histograms",
+                                                   "tokens", "writers", "steps", "evaluations", "monitor", "tvr",
+                                                   "snapshots", "weights"));
 }
 
 TEST_F(Report, MissingPartsAreSaidAndTheRestIsShown) {
@@ -335,7 +235,7 @@ TEST_F(Report, MissingPartsAreSaidAndTheRestIsShown) {
   EXPECT_TRUE(rows[1].at("perplexity").is_null());
   // Each alone makes a report too.
   EXPECT_TRUE(fs::exists(write({runs[0]}) / "figures" / "loss.svg"));
-  EXPECT_TRUE(fs::exists(write({runs[1]}) / "figures" / "tokens-0.svg"));
+  EXPECT_TRUE(fs::exists(write({runs[1]}) / "figures" / "tokens-max-sentence-0-bos.svg"));
 }
 
 TEST_F(Report, CutOffLastLineOfMetricsIsLeftOut) {
@@ -344,6 +244,12 @@ TEST_F(Report, CutOffLastLineOfMetricsIsLeftOut) {
   const fs::path out = write({directory});
   EXPECT_THAT(text_of(out / "index.html"), HasSubstr("line 14 of metrics.jsonl is cut off and was left out"));
   EXPECT_EQ(json_of(out / "tables" / "summary.json").at("rows")[0].at("tokens_seen"), 12000.0);
+}
+
+TEST_F(Report, MetricsOfARunThatDidNoStepAreSaidToBe) {
+  const fs::path directory = write_fixture(folder_, {});
+  std::ofstream(directory / "metrics.jsonl") << "{\"run\": \"a\", \"variant\": \"baseline\"}\n";
+  EXPECT_THAT(text_of(write({directory}) / "index.html"), HasSubstr("metrics.jsonl holds no step yet"));
 }
 
 TEST_F(Report, RefusesWhatIsNoRun) {
@@ -371,11 +277,26 @@ TEST_F(Report, RefusesForeignAndDamagedSnapshotsByName) {
   expect_error({run}, ExitCode::bad_checkpoint, "step-00000013.h5");
 }
 
+TEST_F(Report, AFullDiskLeavesTheEarlierReportAndNothingElse) {
+  const fs::path run = write_fixture(folder_, {});
+  const std::string earlier = text_of(write({run}) / "index.html");
+  {
+    const test::FileSizeLimit limit(50'000);  // less than some of the tables and the page
+    EXPECT_THAT(test::failure([&] { write({run}); }), HasSubstr("File too large"));
+  }
+  EXPECT_EQ(text_of(folder_ / "out" / "index.html"), earlier);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()), 2);  // the run and the report
+}
+
 TEST_F(Report, ReplacesAReportButNothingElse) {
   const fs::path run = write_fixture(folder_, {});
   write({run});
   EXPECT_TRUE(fs::exists(write({run}) / "index.html"));
-  EXPECT_FALSE(fs::exists(folder_ / "out.partial"));
+  // The work is done in a directory of its own, of which nothing is left, and nobody's NAME.partial is touched.
+  fs::create_directories(folder_ / "out.partial");
+  write({run});
+  EXPECT_TRUE(fs::exists(folder_ / "out.partial"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()), 3);
   ReportOptions options;
   options.runs = {run};
   options.out = folder_ / "thesis";

@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "analysis/snapshot_reader.h"
+#include "analysis/snapshot_writer.h"
 #include "analysis/statistics.h"
 #include "base/error.h"
 #include "tests/analysis/fake_model.h"
@@ -16,6 +17,7 @@ namespace headroom {
 namespace {
 
 using test::FakeModel;
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -94,6 +96,7 @@ TEST_F(SnapshotTest, ProvenanceAndProbeComeBack) {
   EXPECT_EQ(file.probe.ids[11 + 2], -1);  // past its end
   EXPECT_EQ(file.probe.pieces[11], "▁p6");
   EXPECT_EQ(file.probe.pieces[11 + 2], "");
+  EXPECT_EQ(file.probe.notes, "only 3 of 4 windows\nno tokenizer");
   EXPECT_THAT(reader.raw_sequences(), ElementsAre(0, 1));
 }
 
@@ -117,6 +120,8 @@ TEST_F(SnapshotTest, StatisticsAreThoseOfTheTensorsShown) {
         EXPECT_EQ(s.mmr_mean[at], static_cast<float>(expected.mmr_mean));
         EXPECT_EQ(s.mmr_max[at], static_cast<float>(expected.mmr_max));
         EXPECT_EQ(s.beyond_e4m3[at], static_cast<float>(expected.beyond_e4m3));
+        EXPECT_EQ(s.beyond_e5m2[at], static_cast<float>(expected.beyond_e5m2));
+        EXPECT_EQ(s.beyond_f16[at], static_cast<float>(expected.beyond_f16));
         EXPECT_EQ(s.nonfinite[at], 0);
         EXPECT_EQ(s.row(s.top_values, layer, i)[0], static_cast<float>(expected.top[0].value));
         EXPECT_EQ(s.row(s.top_token, layer, i)[5], expected.top[5].token);
@@ -151,7 +156,8 @@ TEST_F(SnapshotTest, RawStatesAreTheTensorsShown) {
       expected.insert(expected.end(), h.begin(), h.end());
     }
     EXPECT_EQ(reader.raw_block_output(sequence), expected);
-    EXPECT_EQ(reader.raw_embedding_output(sequence), hidden_of(Site::embedding_output, 0, index));
+    EXPECT_EQ(H5File::open(reader.path()).read<float>(fmt::format("raw/{}/embedding_output", sequence)).values,
+              hidden_of(Site::embedding_output, 0, index));
     EXPECT_TRUE(reader.raw_attention_bias(sequence).empty());
   }
   // Of a calibration window only statistics are kept.
@@ -199,6 +205,31 @@ TEST_F(SnapshotTest, AttentionMassesAgreeWithTheMapsAndSumToOne) {
   }
 }
 
+TEST_F(SnapshotTest, EachFormatsShareIsItsOwn) {
+  // What the MLP adds holds one 60,000 a sequence: beyond E5M2's largest number, within F16's.
+  const SnapshotReader reader = SnapshotReader::open(take(KvBiasKind::none));
+  const SiteStatistics& s = reader.contents().sites.at(Site::mlp_output);
+  EXPECT_FLOAT_EQ(s.beyond_e5m2[s.at(1, 0)], 1.0f / (5 * 11));
+  EXPECT_EQ(s.beyond_f16[s.at(1, 0)], 0.0f);
+}
+
+TEST_F(SnapshotTest, SinkMassesAreOfTheFirstQueriesOfALongSequence) {
+  probe_ = test::fake_probe(true);
+  const SnapshotReader reader = SnapshotReader::open(take(KvBiasKind::kv));
+  const SnapshotFile& file = reader.contents();
+  EXPECT_EQ(H5File::open(reader.path()).int_attribute("attention/sink_mass", "queries"), 64);
+  ASSERT_EQ(file.dims.sink_keys(), 64);
+  // Sequence 0 has 5 tokens: the same as over the whole of it, NaN after its end. Sequence 5 has 71.
+  const AttentionStatistics& a = file.attention;
+  const std::size_t brief = a.at(1, 0, 2);
+  const std::size_t extended = a.at(1, 5, 2);
+  for (std::size_t k = 0; k < 5; ++k) EXPECT_EQ(a.sink_mass[brief * 64 + k], a.key_mass[brief * 71 + k]);
+  EXPECT_TRUE(std::isnan(a.sink_mass[brief * 64 + 5]));
+  EXPECT_EQ(a.sink_bias[brief], a.bias_mass[brief]);
+  for (std::size_t k = 0; k < 64; ++k) EXPECT_NE(a.sink_mass[extended * 64 + k], a.key_mass[extended * 71 + k]);
+  EXPECT_NE(a.sink_bias[extended], a.bias_mass[extended]);
+}
+
 TEST_F(SnapshotTest, WeightsAreOfTheLogicalTensors) {
   const SnapshotReader reader = SnapshotReader::open(take(KvBiasKind::none, DType::f64));
   const WeightStatistics& w = reader.contents().weights;
@@ -239,16 +270,40 @@ TEST_F(SnapshotTest, FilesThatAreNoSnapshotsAreRefused) {
     other.commit();
     H5File newer = H5File::create(directory_ / "newer.h5");
     newer.set_attribute("/", "format", std::string("headroom-snapshot"));
-    newer.set_attribute("/", "version", std::int64_t{2});
+    newer.set_attribute("/", "version", std::int64_t{3});
     newer.commit();
   }
   EXPECT_THAT(error_of([&] { SnapshotReader::open(directory_ / "other.h5"); }).what(),
               HasSubstr("other.h5: an HDF5 file, but not a Headroom snapshot"));
   EXPECT_THAT(error_of([&] { SnapshotReader::open(directory_ / "newer.h5"); }).what(),
-              HasSubstr("format version 2, this program reads 1"));
+              HasSubstr("format version 3, this program reads 2"));
   const std::filesystem::path path = take(KvBiasKind::none);
   std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
   EXPECT_EQ(error_of([&] { SnapshotReader::open(path); }).code(), ExitCode::bad_checkpoint);
+}
+
+// Numbers that lead into other arrays, as a damaged or foreign file may have them.
+TEST_F(SnapshotTest, PlacesAndExtentsOutOfRangeAreRefused) {
+  const std::filesystem::path good = take(KvBiasKind::none);
+  const auto refusal_of = [&](const std::function<void(SnapshotFile&)>& damage) {
+    SnapshotFile file = SnapshotReader::open(good).contents();
+    damage(file);
+    const std::filesystem::path path = directory_ / "damaged.h5";
+    write_snapshot(path, file, {}, false);
+    return std::string(error_of([&] { SnapshotReader::open(path); }).what());
+  };
+  EXPECT_THAT(refusal_of([](SnapshotFile& f) { f.sites[Site::mlp_output].top_token[3] = 11; }),
+              AllOf(HasSubstr("damaged.h5"), HasSubstr("sites/mlp_output/top_token"), HasSubstr("token 11")));
+  EXPECT_THAT(refusal_of([](SnapshotFile& f) { f.sites[Site::block_output].top_channel[0] = 11; }),
+              HasSubstr("channel 11 for a sequence of 5 tokens and 11 channels"));
+  EXPECT_THAT(refusal_of([](SnapshotFile& f) { f.sites[Site::block_output].top_channel[0] = -1; }),
+              HasSubstr("channel -1"));
+  EXPECT_THAT(refusal_of([](SnapshotFile& f) { f.probe.lengths[0] = 12; }), HasSubstr("`probe/lengths` has 12"));
+  EXPECT_THAT(refusal_of([](SnapshotFile& f) {
+                f.dims.heads = 0;
+                f.attention = {};
+              }),
+              HasSubstr("0 heads"));
 }
 
 TEST_F(SnapshotTest, AVanishedDirectoryIsReportedAndNothingIsLeft) {

@@ -106,9 +106,7 @@ TEST(HiddenStatisticsHandCases, OneLargeElement) {
   const HiddenStatistics s = hidden_statistics<float>(h, 2, 3, 2);
   EXPECT_EQ(s.max_abs, 100);
   EXPECT_EQ(s.median_abs, 1);
-  EXPECT_EQ(s.ratio(), 100);
   EXPECT_DOUBLE_EQ(s.rms, std::sqrt(10008.0 / 6));
-  EXPECT_DOUBLE_EQ(s.crest(), 100 / std::sqrt(10008.0 / 6));
   EXPECT_DOUBLE_EQ(s.mean, -16);
   EXPECT_DOUBLE_EQ(s.mmr_mean, (2.0 + 100.0) / 2);
   EXPECT_DOUBLE_EQ(s.mmr_max, 100);

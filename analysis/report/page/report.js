@@ -23,17 +23,22 @@
     if (!known(value)) return "–";
     const size = Math.abs(value);
     if (value === 0) return "0";
-    if (size >= 1e9) return (value / 1e9).toPrecision(4).replace(/\.?0+$/, "") + " B";
-    if (size >= 1e6) return (value / 1e6).toPrecision(4).replace(/\.?0+$/, "") + " M";
+    if (size >= 999950) return withUnit(value, 4);
     if (size >= 1000) return d3.format(",.0f")(value);
     if (size < 1e-3) return value.toExponential(2);
     return String(Number(value.toPrecision(4)));
   }
+  // In words, the unit chosen after rounding: 999,960 is 1 M.
+  function withUnit(value, digits) {
+    const rounded = +value.toPrecision(digits);
+    for (const [unit, name] of [[1e12, " T"], [1e9, " B"], [1e6, " M"]]) {
+      if (Math.abs(rounded) >= unit) return +(rounded / unit).toPrecision(digits) + name;
+    }
+    return +(rounded / 1e3).toPrecision(digits) + " k";
+  }
   function tickLabel(value) {
     const size = Math.abs(value);
-    if (size >= 1e9) return +(value / 1e9).toPrecision(3) + " B";
-    if (size >= 1e6) return +(value / 1e6).toPrecision(3) + " M";
-    if (size >= 1e4) return +(value / 1e3).toPrecision(3) + " k";
+    if (size >= 1e4) return withUnit(value, 3);
     if (size !== 0 && size < 1e-3) return value.toExponential(0);
     return String(+value.toPrecision(4));
   }
@@ -67,7 +72,7 @@
   function yScale(panels, height) {
     const log = panels[0].y.log;
     const bars = panels[0].kind === "bars";
-    let [low, high] = extent(panels, (p) => [].concat(...shownSeries(p).map((s) => s.y), (p.rules || []).map((r) => (log ? r.value * 1.5 : r.value))), log);  // room for its label
+    let [low, high] = extent(panels, (p) => [].concat(...shownSeries(p).map((s) => s.y), ...(p.rules || []).map((r) => (log ? [r.value, r.value * 1.5] : [r.value]))), log);  // room for its label
     if (log) {
       if (bars) low /= 2;
       low = Math.pow(10, Math.floor(Math.log10(low) * 2 + 1e-9) / 2);
@@ -223,6 +228,7 @@
     context.putImageData(image, 0, 0);
   }
   function colorBar(g, scale, x, height) {
+    g.append("text").attr("transform", `translate(${x + 64},${height / 2}) rotate(-90)`).attr("text-anchor", "middle").text(scale.label);
     const id = "gradient-" + (colorBar.count = (colorBar.count || 0) + 1);
     const stops = data.palettes[scale.palette];
     const gradient = g.append("linearGradient").attr({ id: id, x1: 0, x2: 0, y1: 1, y2: 0 });
@@ -238,8 +244,8 @@
   function drawHeat(node, panel, rowHeight) {
     const columns = panel.x.categories;
     const rows = panel.y.categories;
-    const left = Math.max(34, Math.min(130, textWidth(rows) + 14)) + (panel.y.label ? 12 : 0);
-    const right = 54;
+    const left = Math.max(34, Math.min(130, textWidth(rows) + 14)) + (panel.y.label ? 20 : 0);
+    const right = 82;
     const width = Math.max(120, node.clientWidth - left - right);
     const height = Math.max(96, rows.length * rowHeight);
     const svg = d3.select(node).append("svg").attr("height", height + 46);
@@ -277,7 +283,7 @@
   }
   function cellWords(panel, r, c) {
     const value = panel.cells[r * panel.x.categories.length + c];
-    return `${escape(panel.title)}<br>${escape(panel.y.label || "token")} <b>${escape(panel.y.categories[r])}</b> · ` +
+    return `${escape(panel.title)}<br>${escape(panel.y.label)} <b>${escape(panel.y.categories[r])}</b> · ` +
       `${escape(panel.x.label)} <b>${escape(panel.x.categories[c])}</b><br>${escape(panel.scale.label)} <b>${format(value)}</b>`;
   }
 
@@ -308,10 +314,11 @@
       canvas.setAttribute("aria-label", panel.title);
       canvas.addEventListener("click", () => enlarge(i, canvas));
       canvas.addEventListener("mousemove", (event) => {
-        const n = panel.y.categories.length;
+        const columns = panel.x.categories.length;
+        const rows = panel.y.categories.length;
         const area = canvas.getBoundingClientRect();
-        const c = Math.min(n - 1, Math.max(0, Math.floor((event.clientX - area.left) / area.width * n)));
-        const r = Math.min(n - 1, Math.max(0, Math.floor((event.clientY - area.top) / area.height * n)));
+        const c = Math.min(columns - 1, Math.max(0, Math.floor((event.clientX - area.left) / area.width * columns)));
+        const r = Math.min(rows - 1, Math.max(0, Math.floor((event.clientY - area.top) / area.height * rows)));
         showTip(event, cellWords(panel, r, c));
       });
       canvas.addEventListener("mouseleave", hideTip);
@@ -351,6 +358,7 @@
       make("p", "empty", body).textContent = view && view.panels.length ? "The runs it shows are switched off." : "This run has nothing to show for this choice.";
       return;
     }
+    if (view.note) make("p", "note", body).textContent = view.note + ".";
     if (view.tiles) return drawTiles(body, view, state);
     drawLegend(body, panels);
     const grid = make("div", "panels", body);
