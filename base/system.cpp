@@ -45,7 +45,8 @@ std::optional<std::int64_t> group_headroom() {
   for (std::string line; std::getline(membership, line);) {
     if (!line.starts_with("0::/")) continue;
     const std::filesystem::path root = "/sys/fs/cgroup";
-    for (std::filesystem::path group = root / line.substr(4); group != root.parent_path(); group = group.parent_path()) {
+    for (std::filesystem::path group = root / line.substr(4); group != root.parent_path();
+         group = group.parent_path()) {
       const auto limit = group_bytes(group / "memory.max");
       const auto used = group_bytes(group / "memory.current");
       if (limit && used) least = std::min(least.value_or(*limit - *used), *limit - *used);

@@ -213,7 +213,8 @@ class Builder {
                                {"duplicates_dropped", result_.duplicates},
                                {"sources", sources}};
     // A file name need not be UTF-8; JSON must be.
-    write_file_atomically(directory / "corpus.json", json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
+    write_file_atomically(directory / "corpus.json",
+                          json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n");
   }
 
   const BuildOptions& options_;

@@ -178,9 +178,9 @@ class VerifyVerb : public Verb {
       std::string verdict = good ? "ok" : "DIFFERS";
       if (!good && !comparison.same_data) verdict += " (other training data)";
       if (!good) verdict += fmt::format(" (worst: {}, {})", comparison.worst_parameter, comparison.worst_statistic);
-      fmt::print("{:<10} {:>10.1e} {:>11.1e} {:>10.1e}  {:<9} {}\n", trial.again ? trial.layout + " again" : trial.layout,
-                 comparison.loss, comparison.parameters, comparison.snapshot,
-                 comparison.same_bits ? "same" : "rounding", verdict);
+      fmt::print("{:<10} {:>10.1e} {:>11.1e} {:>10.1e}  {:<9} {}\n",
+                 trial.again ? trial.layout + " again" : trial.layout, comparison.loss, comparison.parameters,
+                 comparison.snapshot, comparison.same_bits ? "same" : "rounding", verdict);
     }
     fmt::print("{}\n", all ? "all layouts agree" : "layouts DIFFER");
     return all ? ExitCode::done : ExitCode::internal;

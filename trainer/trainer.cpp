@@ -254,8 +254,8 @@ void Run::look(std::int64_t step, ordered_json& record) {
 void Run::keep(std::int64_t step) {
   if (!due(step, config_.checkpoint.every, config_.train.steps)) return;
   if (outputs_.metrics) outputs_.metrics->sync();
-  const CheckpointReceipt receipt = save_checkpoint(outputs_.directory.checkpoints(), position_, identity_, engine_,
-                                                    *mesh_, config_.checkpoint.keep);
+  const CheckpointReceipt receipt =
+      save_checkpoint(outputs_.directory.checkpoints(), position_, identity_, engine_, *mesh_, config_.checkpoint.keep);
   last_checkpoint_ = {
       {"path", receipt.path.filename().string()}, {"seconds", receipt.seconds}, {"bytes", receipt.bytes}};
 }

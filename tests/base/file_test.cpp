@@ -10,10 +10,10 @@
 namespace headroom {
 namespace {
 
-using ::testing::HasSubstr;
 using test::content_of;
 using test::failure;
 using test::Scratch;
+using ::testing::HasSubstr;
 
 TEST(File, AtomicWriteReplacesTheWholeFile) {
   const Scratch scratch;

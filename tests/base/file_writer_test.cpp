@@ -9,10 +9,10 @@
 namespace headroom {
 namespace {
 
-using ::testing::HasSubstr;
 using test::content_of;
 using test::failure;
 using test::Scratch;
+using ::testing::HasSubstr;
 
 TEST(FileWriter, WritesInOrderAndOverTheFront) {
   const Scratch scratch;

@@ -254,7 +254,8 @@ class SmallDisk {
 
 TEST_F(Hdf5Test, AFullDiskSaysSoAndLeavesNothingBehind) {
   const SmallDisk disk(directory_ / "small");
-  if (!disk.mounted()) GTEST_SKIP() << "cannot mount a small tmpfs to fill, neither as root nor in a user namespace: " << disk.reason();
+  if (!disk.mounted())
+    GTEST_SKIP() << "cannot mount a small tmpfs to fill, neither as root nor in a user namespace: " << disk.reason();
   const auto target = directory_ / "small" / "file.h5";
 
   // In the middle of a large dataset.

@@ -41,14 +41,15 @@ Workspace::Workspace() {
 }
 
 std::string Workspace::config(const std::string& name, const std::string& more) const {
-  const std::string common = "name = \"" + name + "\"\nruns_dir = \"" + (scratch_ / "runs").string() +
-                             "\"\n"
-                             "model.hidden_size = 32\nmodel.n_layers = 3\nmodel.n_heads = 4\nmodel.ffn_size = 48\n"
-                             "model.seq_len = 16\noptim.lr = 1e-2\noptim.schedule.warmup_steps = 2\n"
-                             "train.steps = 8\ntrain.global_batch = 8\nsnapshot.calibration_sequences = 2\n"
-                             "snapshot.calibration_tokens = 16\nsnapshot.sentences = [\"the old river\"]\neval.windows = 4\n"
-                             "data.corpus = \"" +
-                             (scratch_ / "corpus").string() + "\"\n";
+  const std::string common =
+      "name = \"" + name + "\"\nruns_dir = \"" + (scratch_ / "runs").string() +
+      "\"\n"
+      "model.hidden_size = 32\nmodel.n_layers = 3\nmodel.n_heads = 4\nmodel.ffn_size = 48\n"
+      "model.seq_len = 16\noptim.lr = 1e-2\noptim.schedule.warmup_steps = 2\n"
+      "train.steps = 8\ntrain.global_batch = 8\nsnapshot.calibration_sequences = 2\n"
+      "snapshot.calibration_tokens = 16\nsnapshot.sentences = [\"the old river\"]\neval.windows = 4\n"
+      "data.corpus = \"" +
+      (scratch_ / "corpus").string() + "\"\n";
   return scratch_.file(name + ".toml", common + more).string();
 }
 

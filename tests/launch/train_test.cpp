@@ -132,8 +132,8 @@ TEST(Train, AnotherTokenizerThanTheCorpusWasMadeWithIsRefused) {
   const fs::path text = here.file("other.txt", prose(400, 77));
   ASSERT_EQ(headroom("tokenize " + text.string() + " --out " + (here / "other").string() + " --vocab-size 300").status,
             0);
-  const Outcome outcome = headroom("train " + here.config("run") +
-                                   " --set data.tokenizer=" + (here / "other/tokenizer.model").string());
+  const Outcome outcome =
+      headroom("train " + here.config("run") + " --set data.tokenizer=" + (here / "other/tokenizer.model").string());
   EXPECT_EQ(outcome.status, 4) << outcome.output;
   EXPECT_THAT(outcome.output, AllOf(HasSubstr("other/tokenizer.model"), HasSubstr("fingerprint")));
 }
@@ -180,10 +180,14 @@ TEST(Train, ARunThatWasKilledGoesOnToTheSameBits) {
   const std::string run = here.run("killed").string();
   const Outcome killed = shell(HEADROOM_MPIRUN " 2 " HEADROOM_BINARY " train " + config + settings +
                                " & launcher=$!\n"
-                               "until [ \"$(wc -l < " + run + "/metrics.jsonl 2>/dev/null || echo 0)\" -gt 50 ]; do\n"
+                               "until [ \"$(wc -l < " +
+                               run +
+                               "/metrics.jsonl 2>/dev/null || echo 0)\" -gt 50 ]; do\n"
                                "  kill -0 $launcher || exit 3\n"
                                "done\n"
-                               "kill -KILL $(sed 's/process \\([0-9]*\\) .*/\\1/' " + run + "/lock)\n"
+                               "kill -KILL $(sed 's/process \\([0-9]*\\) .*/\\1/' " +
+                               run +
+                               "/lock)\n"
                                "wait $launcher");
   ASSERT_EQ(killed.status, 128 + SIGKILL) << killed.output;
   ASSERT_FALSE(fs::exists(here.run("killed") / "finished"));
@@ -203,16 +207,15 @@ TEST(Train, AFullDiskEndsTheRunWithItsCodeAndItGoesOnWhenThereIsSpace) {
                             " --set train.steps=12 --set checkpoint.every=1 --set checkpoint.keep=100 --set runs_dir=" +
                             (here / "small").string();
   // In a mount namespace of its own, as an ordinary user in a user namespace too.
-  const std::string inside = here.file("inside.sh",
-                                       "mount -t tmpfs -o size=3m tmpfs " + (here / "small").string() +
-                                           " || exit 77\n" + train + "; echo \"status $?\"\n" +
-                                           "mount -o remount,size=200m " + (here / "small").string() + " || exit 77\n" +
-                                           train + " --resume; status=$?; cp -r " + (here / "small/run").string() +
-                                           " " + (here / "kept").string() + "; exit $status\n")
-                                 .string();
+  const std::string inside =
+      here.file("inside.sh", "mount -t tmpfs -o size=3m tmpfs " + (here / "small").string() + " || exit 77\n" + train +
+                                 "; echo \"status $?\"\n" + "mount -o remount,size=200m " + (here / "small").string() +
+                                 " || exit 77\n" + train + " --resume; status=$?; cp -r " +
+                                 (here / "small/run").string() + " " + (here / "kept").string() + "; exit $status\n")
+          .string();
   fs::create_directories(here / "small");
-  const Outcome outcome = shell("unshare -m sh " + inside + " || { [ $? = 77 ] || exit 1; unshare -Urm sh " + inside +
-                                " || exit; }");
+  const Outcome outcome =
+      shell("unshare -m sh " + inside + " || { [ $? = 77 ] || exit 1; unshare -Urm sh " + inside + " || exit; }");
   if (outcome.output.find("status ") == std::string::npos) {
     GTEST_SKIP() << "no small tmpfs can be mounted here, neither as root nor in a user namespace: " << outcome.output;
   }

@@ -21,7 +21,8 @@ TEST_P(DemoVariant, IsTheSameRunAtEveryLayout) {
   const std::string shrink =
       " --set model.hidden_size=32 --set model.n_layers=2 --set model.ffn_size=48 --set model.seq_len=16"
       " --set train.global_batch=8 --set snapshot.calibration_sequences=2 --set snapshot.calibration_tokens=16"
-      " --set 'snapshot.sentences=[\"the old river\"]' --set eval.windows=4 --set optim.tvr.interval=5 --set data.corpus=" +
+      " --set 'snapshot.sentences=[\"the old river\"]' --set eval.windows=4 --set optim.tvr.interval=5 --set "
+      "data.corpus=" +
       (here / "corpus").string();
   const Outcome outcome = headroom("verify " HEADROOM_SOURCE_DIR "/configs/demo/" + std::string(GetParam()) +
                                    ".toml --steps 20 --twice --layouts 1x1,2x1,1x2,2x2,1x4,4x1" + shrink);
