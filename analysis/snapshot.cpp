@@ -1,24 +1,15 @@
 #include "analysis/snapshot.h"
 
 #include <cstring>
-#include <ctime>
 #include <string>
 
 #include "analysis/snapshot_parts.h"
 #include "analysis/snapshot_writer.h"
 #include "analysis/weight_statistics.h"
+#include "base/system.h"
 
 namespace headroom {
 namespace {
-
-std::string utc_now() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts = {};
-  gmtime_r(&now, &parts);
-  char text[sizeof "2000-01-01T00:00:00Z"];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
-}
 
 Batch padded_batch(const ProbeSequence& sequence, int tensor_ranks, std::int64_t seq_len) {
   const auto tokens = static_cast<std::int64_t>(sequence.ids.size());
@@ -98,7 +89,7 @@ std::uintmax_t SnapshotSession::write(const std::filesystem::path& path, const S
     AssembledSnapshot snapshot = assemble(model_, probe_, config_, ranks);
     snapshot.file.provenance = provenance;
     snapshot.file.weights = std::move(weights);
-    snapshot.file.created = utc_now();
+    snapshot.file.created = utc_time();
     snapshot.file.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
     return write_snapshot(path, snapshot.file, snapshot.raw, model_.attention.kv_bias != KvBiasKind::none);
   });

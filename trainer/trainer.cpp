@@ -124,6 +124,8 @@ void Run::announce(int threads) {
              timing.bytes_per_second * 1e-9);
   }
   for (const std::string& note : snapshots_.notes()) log_warning("probe: {}", note);
+  log_info("corpus {} ({}): {} training tokens, {} held out", config_.data.corpus.string(), corpus_->train.form(),
+           corpus_->train.size(), corpus_->valid.size());
   const std::int64_t warmup = warmup_steps(config_.optim, config_.train.global_batch * config_.model.seq_len);
   if (warmup >= config_.train.steps) {
     log_warning("the warm-up of {} steps is as long as the run of {}: the learning rate never falls", warmup,
