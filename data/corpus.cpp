@@ -95,7 +95,8 @@ Corpus Corpus::open(const fs::path& path, const fs::path& valid_path) {
     return open_directory(path);
   }
   if (valid_path.empty()) {
-    fail_corpus(path, "a token file alone has no held-out split", "Name one with data.valid.");
+    fail_corpus(path, "a token file alone has no held-out split",
+                "Name one with data.valid. If this is text, make a corpus of it with `headroom tokenize`.");
   }
   Corpus corpus{TokenFile::open(path), TokenFile::open(valid_path), {}, 0};
   check_splits(corpus);

@@ -6,9 +6,13 @@
 Needs h5py (Debian: python3-h5py). The format is described in docs/snapshot-format.md.
 """
 import argparse
+import sys
 
-import h5py
-import numpy
+try:
+    import h5py
+    import numpy
+except ImportError as error:
+    sys.exit(f"{error}: install h5py (Debian: python3-h5py, for /usr/bin/python3)")
 
 
 def main():
@@ -19,7 +23,11 @@ def main():
     parser.add_argument("--top", type=int, default=5, help="values a sequence (default: 5)")
     arguments = parser.parse_args()
 
-    with h5py.File(arguments.snapshot, "r") as snapshot:
+    try:
+        file = h5py.File(arguments.snapshot, "r")
+    except OSError as error:
+        parser.error(f"{arguments.snapshot}: {error}")
+    with file as snapshot:
         if snapshot.attrs.get("format") != "headroom-snapshot":
             parser.error(f"{arguments.snapshot} is not a Headroom snapshot")
         if arguments.site not in snapshot["sites"]:

@@ -7,6 +7,7 @@ mpi_environment() {
   export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
   export OMPI_MCA_rmaps_base_oversubscribe=${OMPI_MCA_rmaps_base_oversubscribe:-1}
   export OMPI_MCA_mpi_yield_when_idle=${OMPI_MCA_mpi_yield_when_idle:-1}
+  export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
   # Containers forbid reading another process' memory; Open MPI then complains about every message.
   export OMPI_MCA_btl_vader_single_copy_mechanism=${OMPI_MCA_btl_vader_single_copy_mechanism:-none}
 }
@@ -46,13 +47,20 @@ stage() {
   EXPECTED_LEFT=0
   local later
   for later in "${STAGES[@]:STAGE}"; do EXPECTED_LEFT=$((EXPECTED_LEFT + ${later##*|})); done
+  # Later stages at the pace of those done: a slower machine, or one where all is there already.
+  local planned=0 taken=$((SECONDS - STARTED))
+  for later in "${STAGES[@]:0:STAGE-1}"; do planned=$((planned + ${later##*|})); done
+  PACE=100
+  if [ $planned -gt 0 ]; then PACE=$((100 * taken / planned)); fi
+  if [ $PACE -lt 5 ]; then PACE=5; fi
+  EXPECTED_LEFT=$((EXPECTED_LEFT * PACE / 100))
 }
 
 stage_label() { echo "[$STAGE/${#STAGES[@]}] $STAGE_TITLE"; }
 
 # One line with share, elapsed and ETA of the whole; rewritten on a terminal.
 stage_show() {
-  local per_mille=$1 elapsed=$((SECONDS - STAGE_STARTED)) expected=${STAGES[STAGE - 1]##*|} left share=""
+  local per_mille=$1 elapsed=$((SECONDS - STAGE_STARTED)) expected=$((${STAGES[STAGE - 1]##*|} * PACE / 100)) left share=""
   if [ -n "$per_mille" ] && [ "$per_mille" -gt 50 ]; then
     left=$((elapsed * (1000 - per_mille) / per_mille))
   else

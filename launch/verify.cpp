@@ -148,9 +148,10 @@ class VerifyVerb : public Verb {
          fmt::format("train.steps={}", steps_), "train.dtype=\"" + dtype_ + "\"", "eval.every=0", "snapshot.every=0",
          "checkpoint.every=0", "log.tensorboard=false"});
     for (const std::string& setting : settings) command.insert(command.end(), {"--set", setting});
-    // As launch/lib.sh has it: more ranks than cores, which must not spin; containers that forbid reading another
-    // process' memory.
-    std::vector<std::string> environment = {"OMPI_MCA_rmaps_base_oversubscribe=1", "OMPI_MCA_mpi_yield_when_idle=1",
+    // As launch/lib.sh has it: more ranks and threads than cores, which must not spin; containers that forbid reading
+    // another process' memory.
+    std::vector<std::string> environment = {"OMP_WAIT_POLICY=passive", "OMPI_MCA_rmaps_base_oversubscribe=1",
+                                            "OMPI_MCA_mpi_yield_when_idle=1",
                                             "OMPI_MCA_btl_vader_single_copy_mechanism=none"};
     if (geteuid() == 0) {
       environment.insert(environment.end(), {"OMPI_ALLOW_RUN_AS_ROOT=1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1"});

@@ -116,8 +116,36 @@ bool is_table(const std::string& name) {
 }
 
 // The key that a misspelt or misplaced name most likely meant.
+// What other trainers call our keys.
+std::string foreign_name(const std::string& leaf) {
+  static const std::map<std::string, std::string> names = {
+      {"learning_rate", "optim.lr"},
+      {"max_lr", "optim.lr"},
+      {"batch_size", "train.global_batch"},
+      {"max_steps", "train.steps"},
+      {"max_iters", "train.steps"},
+      {"d_model", "model.hidden_size"},
+      {"n_embd", "model.hidden_size"},
+      {"n_layer", "model.n_layers"},
+      {"num_layers", "model.n_layers"},
+      {"num_hidden_layers", "model.n_layers"},
+      {"n_head", "model.n_heads"},
+      {"num_attention_heads", "model.n_heads"},
+      {"num_key_value_heads", "model.n_kv_heads"},
+      {"intermediate_size", "model.ffn_size"},
+      {"block_size", "model.seq_len"},
+      {"context_length", "model.seq_len"},
+      {"max_position_embeddings", "model.seq_len"},
+      {"grad_clip", "optim.clip"},
+      {"max_grad_norm", "optim.clip"},
+  };
+  const auto known = names.find(leaf);
+  return known == names.end() ? "" : known->second;
+}
+
 std::string suggest_key(const std::string& name) {
   const std::string leaf = name.substr(name.rfind('.') + 1);
+  if (const std::string ours = foreign_name(leaf); !ours.empty()) return ours;
   for (const ConfigKey& key : config_keys()) {
     if (key.leaf() == leaf) return key.name;  // the right key in a wrong table
   }
@@ -160,7 +188,9 @@ class ConfigReader {
     std::ostringstream text;
     if (stream) text << stream.rdbuf();
     if (!stream) {
-      fail(place, fmt::format("cannot read config file '{}': {}", path.string(), std::strerror(errno)));
+      const std::string reason = std::strerror(errno);
+      if (included_from.empty()) fail(path.string(), "cannot read config file: " + reason, "Check the path.");
+      fail(place, fmt::format("cannot read config file '{}': {}", path.string(), reason));
     }
     open_files_.push_back(canonical);
     read_text(text.str(), path.string());

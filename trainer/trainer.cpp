@@ -149,12 +149,12 @@ void refuse_other_config(const std::filesystem::path& config_file, const RunConf
 }
 
 void Run::resume_from_checkpoint() {
+  refuse_other_config(outputs_.directory.config_file(), config_);
   const auto checkpoint = latest_checkpoint(outputs_.directory.checkpoints());
   if (!checkpoint) {
     log_info("no checkpoint in {} yet: starting from the beginning", outputs_.directory.checkpoints().string());
     return;
   }
-  refuse_other_config(outputs_.directory.config_file(), config_);
   position_ = load_checkpoint(*checkpoint, identity_, engine_, *mesh_);
   log_info("resumed from {} at step {}", checkpoint->string(), position_.step);
 }

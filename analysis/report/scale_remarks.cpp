@@ -158,6 +158,14 @@ void add_shapes(const Study& study, std::vector<Finding>& out) {
   }
 }
 
+double matrices_rescaled(const Run& run) {
+  double rescaled = 0.0;
+  if (run.metrics) {
+    for (const TvrEvent& event : run.metrics->tvr) rescaled += event.rescaled;
+  }
+  return rescaled;
+}
+
 // What TVR costs so far: the measured difference, and whether a penalty is to be expected.
 void add_tvr(const Study& study, std::vector<Finding>& out) {
   if (!study.baseline || !study.evaluated_tokens) return;
@@ -165,6 +173,13 @@ void add_tvr(const Study& study, std::vector<Finding>& out) {
   for (std::size_t run = 0; run < study.runs.size(); ++run) {
     const EvalPoint* own = study.evaluation(run);
     if (run == *study.baseline || !study.runs[run].facts.tvr || !own || !base) continue;
+    if (matrices_rescaled(study.runs[run]) == 0.0) {
+      out.push_back(
+          {-1, fmt::format("TVR rescaled no matrix of {}: no deviation passed its threshold, so this run shows "
+                           "what its other settings do, not TVR.",
+                           study.runs[run].label)});
+      continue;
+    }
     const double difference = own->loss - base->loss;
     if (!std::isfinite(difference)) continue;
     std::string text =

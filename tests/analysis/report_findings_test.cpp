@@ -242,6 +242,17 @@ TEST_F(ReportFindings, TheRemarksOnScaleAreOfTheRunsOwnNumbers) {
   EXPECT_THAT(text, HasSubstr("KV bias saw 3.6 B training tokens, past the 1–2 B in which"));
 }
 
+TEST_F(ReportFindings, ATvrThatNeverActedIsSaidToBeNone) {
+  const fs::path run = other([](FixtureRun& r) {
+    r.tvr = true;
+    r.tvr_acts = false;
+    r.final_loss = 3.75;
+  });
+  const std::string text = findings(write({baseline(), run}));
+  EXPECT_THAT(text, HasSubstr("TVR rescaled no matrix of KV bias"));
+  EXPECT_THAT(text, Not(HasSubstr("penalty")));
+}
+
 TEST_F(ReportFindings, TvrIsExcusedOnlyForAPenaltyItHas) {
   const auto with_loss = [&](double loss) {
     const fs::path run = other([&](FixtureRun& r) {

@@ -210,8 +210,10 @@ void write_metrics(const fs::path& file, const FixtureRun& run) {
       if (run.dyt) line["dyt_alpha"].push_back({1.0 - 0.5 * done, 0.5 + 0.05 * static_cast<double>(layer) * done});
     }
     if (run.tvr && step % 5 == 0)
-      line["tvr"] = {
-          {"rescaled", 7 * run.layers / step}, {"matrices", 7 * run.layers}, {"max_ratio", 1.3}, {"mean_std", 0.01}};
+      line["tvr"] = {{"rescaled", run.tvr_acts ? 7 * run.layers / step : 0},
+                     {"matrices", 7 * run.layers},
+                     {"max_ratio", 1.3},
+                     {"mean_std", 0.01}};
     if (step % run.evaluate_every == 0)
       line["eval"] = {{"loss", loss + 0.1}, {"perplexity", std::exp(loss + 0.1)}, {"tokens", 5000}, {"seconds", 0.1}};
     out << line << '\n';

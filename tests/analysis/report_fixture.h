@@ -41,6 +41,7 @@ struct FixtureRun {
   float broken_value = 0.0f;
 
   bool kv_bias = false, dyt = false, tvr = false, layer_scaled = false;
+  bool tvr_acts = true;             // whether it finds matrices to rescale
   bool monitor = true;              // whether the metrics have the layers' figures
   std::int64_t evaluate_every = 4;  // steps
   double final_loss = 3.5;          // training loss falls to this, held-out loss to 0.1 above

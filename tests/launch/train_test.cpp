@@ -151,7 +151,22 @@ TEST(Train, APastRunIsNotOverwrittenButGoneOnWith) {
   EXPECT_THAT(again.output, AllOf(HasSubstr("already holds a run (step-00000008"), HasSubstr("--resume")));
   EXPECT_EQ(content_of(here.run("run") / "metrics.jsonl"), metrics);
 
+  const Outcome other = headroom("train " + config + " --resume --set optim.lr=2e-2");
+  EXPECT_EQ(other.status, 5) << other.output;
+  EXPECT_THAT(other.output, HasSubstr("optim.lr: 0.01 -> 0.02"));
+  EXPECT_EQ(content_of(here.run("run") / "metrics.jsonl"), metrics);
+
   EXPECT_EQ(headroom("train " + config + " --resume").status, 0);
+  EXPECT_EQ(content_of(here.run("run") / "metrics.jsonl"), metrics);
+}
+
+TEST(Train, OtherSettingsAreRefusedBeforeTheFirstCheckpointToo) {
+  const Workspace here;
+  const std::string config = here.config("run");
+  ASSERT_EQ(headroom("train " + config).status, 0);
+  fs::remove_all(here.run("run") / "checkpoints");
+  const std::string metrics = content_of(here.run("run") / "metrics.jsonl");
+  EXPECT_EQ(headroom("train " + config + " --resume --set optim.lr=2e-2").status, 5);
   EXPECT_EQ(content_of(here.run("run") / "metrics.jsonl"), metrics);
 }
 

@@ -252,6 +252,12 @@ TEST(ConfigErrors, BrokenTomlNamesThePlace) {
   EXPECT_THAT(failure("seed = 1\nseed = 2\n"), StartsWith("run.toml:2:"));
 }
 
+TEST(ConfigErrors, OtherTrainersNamesAreUnderstood) {
+  EXPECT_THAT(failure("", {"optim.learning_rate=1e-3"}),
+              AllOf(HasSubstr("unknown key 'optim.learning_rate'"), HasSubstr("Did you mean 'optim.lr'?")));
+  EXPECT_THAT(failure("train.batch_size = 8"), HasSubstr("Did you mean 'train.global_batch'?"));
+}
+
 TEST(ConfigErrors, TheFirstMistakeOfAFileIsReported) {
   EXPECT_THAT(failure("zzz = 1\naaa = 2\n"), StartsWith("run.toml:1:1: unknown key 'zzz'"));
 }
