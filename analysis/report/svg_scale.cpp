@@ -81,7 +81,10 @@ Scale y_scale(const std::vector<const Panel*>& panels) {
     return {{low, high > low ? high : low * 10.0}, true};
   }
   if (bars) extent.add(0.0, false);
-  if (extent.low == extent.high) return {{extent.low - 0.5, extent.high + 0.5}, false};
+  if (extent.low == extent.high) {
+    // A share or a count that is zero everywhere has no negative side.
+    return {{extent.low >= 0.0 ? std::max(0.0, extent.low - 0.5) : extent.low - 0.5, extent.high + 0.5}, false};
+  }
   const double step = step_for(extent.high - extent.low, 5);
   return {{std::floor(extent.low / step) * step, std::ceil(extent.high / step) * step}, false};
 }

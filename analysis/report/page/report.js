@@ -81,7 +81,7 @@
       return d3.scale.log().domain([low, high]).range([height, 0]);
     }
     if (bars) low = Math.min(0, low);
-    if (low === high) { low -= 0.5; high += 0.5; }
+    if (low === high) { low = low >= 0 ? Math.max(0, low - 0.5) : low - 0.5; high += 0.5; }
     return d3.scale.linear().domain([low, high]).nice(5).range([height, 0]);
   }
   function logTicks(domain) {
