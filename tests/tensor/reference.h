@@ -83,11 +83,6 @@ inline double tolerance(DType dtype) {
   return dtype == DType::f64 ? 1e-11 : 2e-5;
 }
 
-// The same for sums of many terms, whose rounding wanders with the square root of their number.
-inline double tolerance(DType dtype, std::int64_t terms) {
-  return tolerance(dtype) * std::max(1.0, std::sqrt(static_cast<double>(terms) / 256.0));
-}
-
 // Every |actual - expected| <= relative * (|expected| + rms(expected)); never true of nothing.
 inline void expect_close(const HostTensor& actual, const std::vector<double>& expected, double relative,
                          std::string_view what) {
