@@ -77,9 +77,15 @@ void exchange(const fs::path& partial, const fs::path& target) {
   old += ".old";
   std::error_code error;
   fs::rename(target, old, error);
-  if (!error) fs::rename(partial, target, error);
-  if (!error) fs::rename(old, partial, error);
   if (error) throw_write_error(target, "replace", error.value());
+  fs::rename(partial, target, error);
+  if (error) {
+    std::error_code ignored;  // the first failure is the one to tell
+    fs::rename(old, target, ignored);
+    throw_write_error(target, "replace", error.value());
+  }
+  fs::rename(old, partial, error);
+  if (error) throw_write_error(old, "remove", error.value());
 }
 
 }  // namespace
