@@ -13,10 +13,14 @@ constexpr std::size_t kPlace = 3;  // the bits of max_abs, row, column
 
 }  // namespace
 
-Monitor::Monitor(std::int64_t layers) : layers_(static_cast<std::size_t>(layers)) {}
+Monitor::Monitor(std::int64_t layers, std::int64_t channels, Device device)
+    : channels_(channels),
+      memory_(static_cast<std::size_t>(layers * MagnitudeSummary::kWords) * sizeof(std::int64_t), device,
+              "the monitor's summaries"),
+      summaries_(memory_.tensor({layers, MagnitudeSummary::kWords}, DType::i64)) {}
 
 void Monitor::begin_step() {
-  std::fill(layers_.begin(), layers_.end(), MagnitudeSummary{});
+  ops::zero(summaries_);
   seq_ = 0;
 }
 
@@ -26,11 +30,16 @@ void Monitor::begin_micro_batch(std::int64_t first_sample, std::int64_t seq) {
   seq_ = seq;
 }
 
-void Monitor::hidden(Site site, std::int64_t layer, const Tensor& rows, std::int64_t first_row) {
-  if (site != Site::block_output || rows.rows() == 0) return;
+Magnitudes Monitor::magnitudes(Site site, std::int64_t layer, std::int64_t first_row) {
+  if (site != Site::block_output) return {};
   HEADROOM_CHECK(seq_ > 0, "a forward before begin_micro_batch");
   // Rows are numbered over the whole step, so that the place of a maximum is the sample and position at once.
-  ops::summarize_magnitudes(rows, first_sample_ * seq_ + first_row, layers_.at(static_cast<std::size_t>(layer)));
+  return {summaries_.row_range(layer, 1), first_sample_ * seq_ + first_row};
+}
+
+void Monitor::hidden(Site site, std::int64_t layer, const Tensor& rows, std::int64_t first_row) {
+  if (site != Site::block_output || rows.rows() == 0) return;
+  ops::summarize_magnitudes(rows, magnitudes(site, layer, first_row));
 }
 
 void Monitor::attention(std::int64_t /*layer*/, const AttentionView& /*view*/) {}
@@ -41,10 +50,12 @@ MonitorRecord Monitor::collect(const Mesh& mesh) const {
   Communicator& world = mesh.world();
   const auto ranks = static_cast<std::size_t>(world.size());
   const auto rank = static_cast<std::size_t>(world.rank());
-  std::vector<std::int64_t> message(layers_.size() * (kBins + ranks * kPlace), 0);
-  std::int64_t* const places = message.data() + layers_.size() * kBins;
-  for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
-    const MagnitudeSummary& summary = layers_[layer];
+  std::vector<MagnitudeSummary> layers(static_cast<std::size_t>(summaries_.rows()));
+  ops::read_summaries(summaries_, channels_, layers);
+  std::vector<std::int64_t> message(layers.size() * (kBins + ranks * kPlace), 0);
+  std::int64_t* const places = message.data() + layers.size() * kBins;
+  for (std::size_t layer = 0; layer < layers.size(); ++layer) {
+    const MagnitudeSummary& summary = layers[layer];
     std::copy_n(summary.counts, kBins, message.data() + layer * kBins);
     std::int64_t* const place = places + (layer * ranks + rank) * kPlace;
     place[0] = std::bit_cast<std::int64_t>(summary.max_abs);
@@ -54,7 +65,7 @@ MonitorRecord Monitor::collect(const Mesh& mesh) const {
   world.all_reduce(std::span<std::int64_t>(message), Reduction::sum);
 
   MonitorRecord record;
-  for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
+  for (std::size_t layer = 0; layer < layers.size(); ++layer) {
     MagnitudeSummary all;
     std::copy_n(message.data() + layer * kBins, kBins, all.counts);
     for (std::size_t from = 0; from < ranks; ++from) {

@@ -8,6 +8,7 @@
 
 #include "model/tap.h"
 #include "parallel/mesh.h"
+#include "tensor/memory.h"
 
 namespace headroom {
 
@@ -23,8 +24,8 @@ struct MonitorRecord {
 // What it records does not depend on the layout or on how the step is cut into micro-batches.
 class Monitor : public ActivationTap {
  public:
-  // `layers` of the model.
-  explicit Monitor(std::int64_t layers);
+  // `layers` of the model, whose hidden states have `channels` and lie on `device`.
+  Monitor(std::int64_t layers, std::int64_t channels, Device device);
 
   void begin_step();
   // The micro-batch whose forward follows: the global index, within the step, of its first sample, and its sequence
@@ -33,12 +34,15 @@ class Monitor : public ActivationTap {
 
   void hidden(Site site, std::int64_t layer, const Tensor& rows, std::int64_t first_row) override;
   void attention(std::int64_t layer, const AttentionView& view) override;
+  Magnitudes magnitudes(Site site, std::int64_t layer, std::int64_t first_row) override;
 
-  // Puts the step's summaries of all ranks together. Collective over mesh.world().
+  // Puts the step's summaries of all ranks together. Waits for the device. Collective over mesh.world().
   MonitorRecord collect(const Mesh& mesh) const;
 
  private:
-  std::vector<MagnitudeSummary> layers_;
+  std::int64_t channels_;
+  Buffer memory_;
+  Tensor summaries_;  // i64 [layers, MagnitudeSummary::kWords]
   std::int64_t first_sample_ = 0;
   std::int64_t seq_ = 0;  // of all micro-batches of a step
 };

@@ -5,6 +5,7 @@
 
 #include "analysis/attention_probe.h"
 #include "analysis/statistics.h"
+#include "tensor/transfer.h"
 
 namespace headroom {
 namespace {
@@ -19,12 +20,12 @@ std::vector<float> as_floats(std::span<const T> values) {
 // Every rank's rows, in rank order, which is the order of the rows, on `root`; empty elsewhere.
 template <class T>
 std::vector<T> gather_rows(const Tensor& rows, std::int64_t first_row, Communicator& tensor, int root) {
-  const std::span<const T> own(rows.data<T>(), static_cast<std::size_t>(rows.elements()));
+  const std::vector<T> own = download_as<T>(rows);
   HEADROOM_CHECK(first_row == rows.rows() * tensor.rank(), "tensor rank {} shows {} rows from row {}", tensor.rank(),
                  rows.rows(), first_row);
-  if (tensor.size() == 1) return {own.begin(), own.end()};
+  if (tensor.size() == 1) return own;
   std::vector<T> all;
-  for (const std::vector<std::byte>& message : tensor.gather_bytes(std::as_bytes(own), root)) {
+  for (const std::vector<std::byte>& message : tensor.gather_bytes(std::as_bytes(std::span<const T>(own)), root)) {
     const std::size_t before = all.size();
     all.resize(before + message.size() / sizeof(T));
     if (!message.empty()) std::memcpy(all.data() + before, message.data(), message.size());
@@ -49,7 +50,6 @@ void SnapshotTap::begin_sequence(std::int64_t index, const ProbeSequence& sequen
 
 void SnapshotTap::hidden(Site site, std::int64_t layer, const Tensor& rows, std::int64_t first_row) {
   HEADROOM_CHECK(sequence_ >= 0, "a forward before begin_sequence");
-  HEADROOM_CHECK(rows.device() == Device::cpu, "snapshots read host memory");
   if (rows.dtype() == DType::f64) {
     keep_hidden<double>(site, layer, rows, first_row);
   } else {
@@ -77,7 +77,6 @@ void SnapshotTap::keep_hidden(Site site, std::int64_t layer, const Tensor& rows,
 
 void SnapshotTap::attention(std::int64_t layer, const AttentionView& view) {
   HEADROOM_CHECK(sequence_ >= 0, "a forward before begin_sequence");
-  HEADROOM_CHECK(view.qkv.device() == Device::cpu, "snapshots read host memory");
   HEADROOM_CHECK(view.shape.batch == 1 && view.shape.seq >= tokens_, "attention over {} sequences of {} for one of {}",
                  view.shape.batch, view.shape.seq, tokens_);
   if (view.qkv.dtype() == DType::f64) {
@@ -91,15 +90,17 @@ template <class T>
 void SnapshotTap::keep_attention(std::int64_t layer, const AttentionView& view) {
   const std::int64_t stride = view.shape.seq;
   const std::size_t bytes = static_cast<std::size_t>(stride * stride) * sizeof(T);
-  if (probabilities_.bytes() < bytes) probabilities_ = Buffer(bytes, Device::cpu, "attention maps of a snapshot");
+  if (probabilities_.bytes() < bytes) {
+    probabilities_ = Buffer(bytes, view.qkv.device(), "attention maps of a snapshot");
+  }
   const Tensor map = probabilities_.tensor({stride, stride}, dtype_of<T>());
   for (std::int64_t local = 0; local < view.shape.n_heads && view.first_head + local < heads_; ++local) {
     ops::attention_probabilities(view.qkv, view.lse, view.shape, 0, local, map);
-    const std::span<const T> probabilities(map.data<T>(), static_cast<std::size_t>(stride * stride));
-    std::span<const T> bias;
-    if (view.bias_mass.present()) {
-      bias = {view.bias_mass.data<T>() + local * stride, static_cast<std::size_t>(tokens_)};
-    }
+    const std::vector<T> numbers = download<T>(map);
+    const std::span<const T> probabilities(numbers);
+    std::vector<T> masses;
+    if (view.bias_mass.present()) masses = download<T>(view.bias_mass.flat_range(local * stride, tokens_));
+    const std::span<const T> bias(masses);
     HeadPart& part = parts_.heads.emplace_back();
     part.layer = layer;
     part.sequence = sequence_;

@@ -46,6 +46,8 @@ WeightStatistics weight_statistics(const ParameterStore& parameters, Communicato
     for_each_real_range(all[i], rank, [&](const Tensor& range) { means[i] += ops::sum(range); });
   }
   tensor.all_reduce(std::span<double>(means), Reduction::sum);
+  const Buffer memory(MagnitudeSummary::kWords * sizeof(std::int64_t), parameters.values().device(), "a summary");
+  const Tensor words = memory.tensor({1, MagnitudeSummary::kWords}, DType::i64);
   std::vector<double> squares(all.size(), 0.0);
   std::vector<double> largest(all.size(), 0.0);
   for (std::size_t i = 0; i < all.size(); ++i) {
@@ -53,7 +55,9 @@ WeightStatistics weight_statistics(const ParameterStore& parameters, Communicato
     for_each_real_range(all[i], rank, [&](const Tensor& range) {
       squares[i] += ops::sum_of_squares(range, means[i]);
       MagnitudeSummary summary;
-      ops::summarize_magnitudes(range, 0, summary);
+      ops::zero(words);
+      ops::summarize_magnitudes(range, Magnitudes{words, 0});
+      ops::read_summaries(words, range.columns(), std::span<MagnitudeSummary>(&summary, 1));
       largest[i] = std::max(largest[i], summary.max_abs);
     });
   }

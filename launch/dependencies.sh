@@ -25,7 +25,10 @@ packages_of() {
       echo libjs-d3                                             # drawn into reports
       ;;
     run) echo openmpi-bin hdf5-tools perl ;;                    # perl: launch/prepare_corpus.sh
-    test) echo libgtest-dev libgmock-dev hdf5-tools python3 python3-h5py ;;
+    test)
+      echo libgtest-dev libgmock-dev hdf5-tools python3 python3-h5py
+      echo libboost-context-dev                                 # threads of emulated GPUs
+      ;;
     check) echo clang-format clang-tidy shellcheck libomp-dev ;;  # libomp-dev: omp.h for clang-tidy
     bench) echo python3-torch libblas3 liblapack3 ;;             # the BLAS that python3-torch depends on first
     *)

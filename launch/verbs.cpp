@@ -6,6 +6,8 @@ std::vector<std::unique_ptr<Verb>> all_verbs() {
   std::vector<std::unique_ptr<Verb>> verbs;
   verbs.push_back(make_tokenize_verb());
   verbs.push_back(make_train_verb());
+  verbs.push_back(make_plan_verb());
+  verbs.push_back(make_doctor_verb());
   verbs.push_back(make_bench_verb());
   verbs.push_back(make_verify_verb());
   verbs.push_back(make_analyze_verb());

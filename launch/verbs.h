@@ -10,6 +10,8 @@ namespace headroom {
 
 std::unique_ptr<Verb> make_tokenize_verb();
 std::unique_ptr<Verb> make_train_verb();
+std::unique_ptr<Verb> make_plan_verb();
+std::unique_ptr<Verb> make_doctor_verb();
 std::unique_ptr<Verb> make_bench_verb();
 std::unique_ptr<Verb> make_verify_verb();
 std::unique_ptr<Verb> make_analyze_verb();

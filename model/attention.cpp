@@ -1,23 +1,12 @@
 #include "model/attention.h"
 
 #include <cmath>
+#include <vector>
+
+#include "tensor/transfer.h"
 
 namespace headroom {
 namespace {
-
-template <class T>
-void fill_rotary(const ModelConfig& config, Tensor cos, Tensor sin) {
-  const std::int64_t half = config.head_dim / 2;
-  for (std::int64_t position = 0; position < config.seq_len; ++position) {
-    for (std::int64_t pair = 0; pair < half; ++pair) {
-      const double frequency =
-          std::pow(config.rope_theta, -2.0 * static_cast<double>(pair) / static_cast<double>(config.head_dim));
-      const double angle = static_cast<double>(position) * frequency;
-      cos.data<T>()[position * half + pair] = static_cast<T>(std::cos(angle));
-      sin.data<T>()[position * half + pair] = static_cast<T>(std::sin(angle));
-    }
-  }
-}
 
 std::vector<ColumnParallelLinear::Output> projections(const ModelConfig& config, const std::string& name) {
   return {{name + ".q", config.query_width()}, {name + ".k", config.kv_width()}, {name + ".v", config.kv_width()}};
@@ -25,16 +14,24 @@ std::vector<ColumnParallelLinear::Output> projections(const ModelConfig& config,
 
 }  // namespace
 
-RotaryTable make_rotary_table(const ModelConfig& config, DType dtype, Device device) {
+RotaryTable make_rotary_table(const ModelConfig& config, DType dtype, Arena& arena) {
   if (config.positions != PositionKind::rotary) return {};
-  const Shape shape{config.seq_len, config.head_dim / 2};
-  const std::int64_t elements = shape.elements();
-  RotaryTable table{Buffer(static_cast<std::size_t>(2 * elements) * size_of(dtype), device, "rotary angles"), {}, {}};
-  const Tensor both = table.memory.tensor({2 * elements}, dtype);
-  table.cos = both.flat_range(0, elements).reshaped(shape);
-  table.sin = both.flat_range(elements, elements).reshaped(shape);
-  dtype == DType::f64 ? fill_rotary<double>(config, table.cos, table.sin)
-                      : fill_rotary<float>(config, table.cos, table.sin);
+  const std::int64_t half = config.head_dim / 2;
+  const auto take = [&] { return arena.take({config.seq_len, half}, accumulator_of(dtype), "tables"); };
+  RotaryTable table{take(), take()};
+  if (!table.cos.present()) return table;  // measuring
+  std::vector<double> cos;
+  std::vector<double> sin;
+  for (std::int64_t position = 0; position < config.seq_len; ++position) {
+    for (std::int64_t pair = 0; pair < half; ++pair) {
+      const double frequency =
+          std::pow(config.rope_theta, -2.0 * static_cast<double>(pair) / static_cast<double>(config.head_dim));
+      cos.push_back(std::cos(static_cast<double>(position) * frequency));
+      sin.push_back(std::sin(static_cast<double>(position) * frequency));
+    }
+  }
+  upload_as(std::span<const double>(cos), table.cos);
+  upload_as(std::span<const double>(sin), table.sin);
   return table;
 }
 
@@ -83,17 +80,20 @@ AttentionShape Attention::local_shape(std::int64_t batch, std::int64_t seq) cons
   return {batch, seq, config_.n_heads / tensor_size_, config_.n_kv_heads / tensor_size_, config_.head_dim};
 }
 
-AttentionActivations Attention::plan(Arena& arena, const AttentionShape& shape, DType dtype) const {
+AttentionActivations Attention::plan(Arena& arena, const AttentionShape& shape, DType dtype, Recompute recompute,
+                                     const AttentionActivations* shared) const {
+  if (shared != nullptr && recompute >= Recompute::attention) return *shared;
   AttentionActivations saved;
-  const auto take = [&](Shape extents) { return arena.take(extents, dtype, "attention"); };
+  const DType wide = accumulator_of(dtype);
+  const auto take = [&](Shape extents, DType format) { return arena.take(extents, format, "attention"); };
   if (config_.qk_norm) {
-    saved.projected = take({shape.rows(), shape.qkv_width()});
-    saved.qk_rstd = take({shape.rows(), shape.n_heads + shape.n_kv_heads});
+    saved.projected = take({shape.rows(), shape.qkv_width()}, dtype);
+    saved.qk_rstd = take({shape.rows(), shape.n_heads + shape.n_kv_heads}, wide);
   }
-  saved.qkv = take({shape.rows(), shape.qkv_width()});
-  saved.out = take({shape.rows(), shape.query_width()});
-  saved.lse = take({shape.batch, shape.n_heads, shape.seq});
-  if (has_kv_bias()) saved.bias_mass = take({shape.batch, shape.n_heads, shape.seq});
+  saved.qkv = take({shape.rows(), shape.qkv_width()}, dtype);
+  saved.out = take({shape.rows(), shape.query_width()}, dtype);
+  saved.lse = take({shape.batch, shape.n_heads, shape.seq}, wide);
+  if (has_kv_bias()) saved.bias_mass = take({shape.batch, shape.n_heads, shape.seq}, wide);
   return saved;
 }
 
@@ -107,9 +107,8 @@ AttentionScratch Attention::plan_scratch(Arena& arena, const AttentionShape& sha
   return scratch;
 }
 
-void Attention::forward(const Tensor& x, const RotaryTable& rotary, const AttentionShape& shape,
-                        const RowShards& shards, const AttentionActivations& saved, const AttentionScratch& scratch,
-                        Tensor y) const {
+void Attention::attend(const Tensor& x, const RotaryTable& rotary, const AttentionShape& shape,
+                       const AttentionActivations& saved) const {
   if (config_.qk_norm) {
     qkv_.forward(x, saved.projected);
     ops::qk_norm(saved.projected, shape, (*store_)[q_norm_].value, (*store_)[k_norm_].value, config_.norm_eps,
@@ -122,6 +121,10 @@ void Attention::forward(const Tensor& x, const RotaryTable& rotary, const Attent
   if (has_kv_bias()) {
     ops::kv_bias(saved.qkv, (*store_)[bias_key_].value, bias_value(), shape, saved.out, saved.lse, saved.bias_mass);
   }
+}
+
+void Attention::project(const RowShards& shards, const AttentionActivations& saved, const AttentionScratch& scratch,
+                        Tensor y) const {
   o_.forward(saved.out, shards, scratch.partial, y);
 }
 

@@ -11,11 +11,10 @@ namespace headroom {
 // cos and sin of every rotary angle, [seq_len, head_dim/2]; made once a model. The angle of position t and pair i is
 // t * theta^(-2i/head_dim) (RoFormer, arXiv 2104.09864).
 struct RotaryTable {
-  Buffer memory;
   Tensor cos;
   Tensor sin;
 };
-RotaryTable make_rotary_table(const ModelConfig& config, DType dtype, Device device);
+RotaryTable make_rotary_table(const ModelConfig& config, DType dtype, Arena& arena);
 
 // What a backward needs of its forward. R rows of the micro-batch, this rank's heads.
 struct AttentionActivations {
@@ -41,12 +40,17 @@ class Attention {
             double output_std);
 
   AttentionShape local_shape(std::int64_t batch, std::int64_t seq) const;
-  AttentionActivations plan(Arena& arena, const AttentionShape& shape, DType dtype) const;
+  // What `recompute` makes again lies where `shared`'s does; shared may be null.
+  AttentionActivations plan(Arena& arena, const AttentionShape& shape, DType dtype, Recompute recompute,
+                            const AttentionActivations* shared) const;
   AttentionScratch plan_scratch(Arena& arena, const AttentionShape& shape, DType dtype) const;
 
-  // x [R, hidden] the normed rows of all ranks; y [local rows, hidden] this rank's rows of the result.
-  void forward(const Tensor& x, const RotaryTable& rotary, const AttentionShape& shape, const RowShards& shards,
-               const AttentionActivations& saved, const AttentionScratch& scratch, Tensor y) const;
+  // The attention itself, without the output layer: what the backward needs, made (again) from x.
+  void attend(const Tensor& x, const RotaryTable& rotary, const AttentionShape& shape,
+              const AttentionActivations& saved) const;
+  // The output layer alone: y of saved.out.
+  void project(const RowShards& shards, const AttentionActivations& saved, const AttentionScratch& scratch,
+               Tensor y) const;
   // dx [R, hidden] = this rank's part of the sum over tensor ranks. dy_all [R, hidden] holds every rank's dy.
   void backward(const Tensor& dy_all, const Tensor& x, const RotaryTable& rotary, const AttentionShape& shape,
                 const RowShards& shards, const AttentionActivations& saved, const AttentionScratch& scratch,

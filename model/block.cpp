@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "model/residual_sum.h"
+
 namespace headroom {
 namespace {
 
@@ -34,15 +36,19 @@ Block::Block(ParameterStore& store, const ModelConfig& config, std::int64_t laye
       mlp_(store, config, name_of(layer, "mlp"),
            {layer, stage_of(layer), input_std(config, layer), tensor_rank, tensor_size}, output_std(config, layer)) {}
 
-BlockActivations Block::plan(Arena& arena, const AttentionShape& shape, const RowShards& shards, DType dtype) const {
+BlockActivations Block::plan(Arena& arena, const AttentionShape& shape, const RowShards& shards, DType dtype,
+                             Recompute recompute, const BlockActivations* shared) const {
+  if (shared != nullptr && recompute == Recompute::block) return *shared;
+  const bool norms_again = shared != nullptr && recompute >= Recompute::norms;
+  const auto normed = [&] { return arena.take({shape.rows(), hidden_}, dtype, "norms"); };
   BlockActivations saved;
   saved.attention_norm = attention_norm_.plan(arena, shards.local_rows(), dtype);
-  saved.attention_input = arena.take({shape.rows(), hidden_}, dtype, "norms");
-  saved.attention = attention_.plan(arena, shape, dtype);
+  saved.attention_input = norms_again ? shared->attention_input : normed();
+  saved.attention = attention_.plan(arena, shape, dtype, recompute, shared != nullptr ? &shared->attention : nullptr);
   saved.middle = arena.take({shards.local_rows(), hidden_}, dtype, "residual stream");
   saved.mlp_norm = mlp_norm_.plan(arena, shards.local_rows(), dtype);
-  saved.mlp_input = arena.take({shape.rows(), hidden_}, dtype, "norms");
-  saved.mlp = mlp_.plan(arena, shape.rows(), dtype);
+  saved.mlp_input = norms_again ? shared->mlp_input : normed();
+  saved.mlp = mlp_.plan(arena, shape.rows(), dtype, recompute, shared != nullptr ? &shared->mlp : nullptr);
   return saved;
 }
 
@@ -56,29 +62,50 @@ BlockScratch Block::plan_scratch(Arena& arena, const AttentionShape& shape, cons
   return scratch;
 }
 
-void Block::forward(const Tensor& x, const PassContext& pass, const BlockActivations& saved,
+void Block::forward(Tensor x, const Tensor& carried, const PassContext& pass, const BlockActivations& saved,
                     const BlockScratch& scratch, ActivationTap* tap, Tensor y) const {
   const RowShards& shards = pass.shards;
   const auto look = [&](Site site, const Tensor& rows) {
     if (tap != nullptr) tap->hidden(site, layer_, rows, shards.first_row());
   };
 
-  attention_norm_.forward(x, saved.attention_norm, shards.own(saved.attention_input));
+  if (carried.present()) {
+    add_and_norm(attention_norm_, carried, {tap, layer_ - 1, shards.first_row()}, saved.attention_norm, x,
+                 shards.own(saved.attention_input));
+  } else {
+    attention_norm_.forward(x, saved.attention_norm, shards.own(saved.attention_input));
+  }
   look(Site::attention_norm_output, shards.own(saved.attention_input));
   shards.gather(saved.attention_input);
-  attention_.forward(saved.attention_input, pass.rotary, pass.shape, shards, saved.attention, scratch.attention,
-                     saved.middle);
+  attention_.attend(saved.attention_input, pass.rotary, pass.shape, saved.attention);
+  attention_.project(shards, saved.attention, scratch.attention, saved.middle);
   if (tap != nullptr) tap->attention(layer_, attention_.view(saved.attention, pass.shape));
   look(Site::attention_output, saved.middle);
-  ops::add(x, saved.middle);
 
-  mlp_norm_.forward(saved.middle, saved.mlp_norm, shards.own(saved.mlp_input));
+  mlp_norm_.add_forward(x, {}, saved.mlp_norm, saved.middle, shards.own(saved.mlp_input));
   look(Site::mlp_norm_output, shards.own(saved.mlp_input));
   shards.gather(saved.mlp_input);
   mlp_.forward(saved.mlp_input, shards, saved.mlp, scratch.mlp, y);
   look(Site::mlp_output, y);
-  ops::add(saved.middle, y);
-  look(Site::block_output, y);
+}
+
+void Block::recompute(const Tensor& x, const PassContext& pass, Recompute level, const BlockActivations& saved,
+                      const BlockScratch& scratch) const {
+  if (level == Recompute::none) return;
+  const RowShards& shards = pass.shards;
+  attention_norm_.forward(x, saved.attention_norm, shards.own(saved.attention_input));
+  shards.gather(saved.attention_input);
+  if (level >= Recompute::attention) {
+    attention_.attend(saved.attention_input, pass.rotary, pass.shape, saved.attention);
+  }
+  if (level == Recompute::block) {
+    attention_.project(shards, saved.attention, scratch.attention, saved.middle);
+    mlp_norm_.add_forward(x, {}, saved.mlp_norm, saved.middle, shards.own(saved.mlp_input));
+  } else {
+    mlp_norm_.forward(saved.middle, saved.mlp_norm, shards.own(saved.mlp_input));
+  }
+  shards.gather(saved.mlp_input);
+  mlp_.recompute(saved.mlp_input, level, saved.mlp);
 }
 
 void Block::backward(const Tensor& x, const PassContext& pass, const BlockActivations& saved,

@@ -3,11 +3,9 @@
 #pragma once
 
 #include <optional>
-#include <span>
 
-#include "model/norm.h"
+#include "model/residual_sum.h"
 #include "model/row_shards.h"
-#include "model/tap.h"
 
 namespace headroom {
 
@@ -40,20 +38,26 @@ class Classifier {
   ClassifierActivations plan(Arena& arena, std::int64_t rows, std::int64_t chunk, const RowShards& shards,
                              DType dtype) const;
 
-  // x [local rows, hidden]; targets of all rows (-1: not counted). With `gradient_scale`, also the backward of
+  // x [local rows, hidden]: the last block's feed-forward output, to which `carried` is added (model/block.h). targets
+  // of all rows (-1: not counted). nll f64 [1] grows by the loss. With `gradient_scale`, also the backward of
   // gradient_scale * nll: dx [local rows, hidden] is written and the parameters' gradients grow.
-  LossSum forward(const Tensor& x, std::span<const std::int32_t> targets, const RowShards& shards,
-                  const ClassifierActivations& saved, ActivationTap* tap, std::optional<double> gradient_scale,
-                  Tensor dx) const;
+  void forward(Tensor x, const Tensor& carried, const Tensor& targets, const RowShards& shards,
+               const ClassifierActivations& saved, ActivationTap* tap, std::optional<double> gradient_scale, Tensor nll,
+               Tensor dx) const;
 
   // The logits themselves, [rows, local vocabulary], for tests and tools.
-  void logits(const Tensor& x, const RowShards& shards, const ClassifierActivations& saved, Tensor out) const;
+  void logits(Tensor x, const Tensor& carried, const RowShards& shards, const ClassifierActivations& saved,
+              Tensor out) const;
 
   const Norm& norm() const { return norm_; }
 
  private:
-  LossSum chunk_loss(const ClassifierActivations& saved, const Tensor& logits,
-                     std::span<const std::int32_t> targets) const;
+  void norm_rows(Tensor x, const Tensor& carried, const RowShards& shards, const ClassifierActivations& saved,
+                 ActivationTap* tap) const;
+  void chunk_loss(const ClassifierActivations& saved, const Tensor& logits, const Tensor& targets, double scale,
+                  Tensor nll) const;
+
+  std::int64_t layers_;
 
   ParameterStore* store_;
   Communicator* tensor_;

@@ -14,7 +14,11 @@ enum class PositionKind : std::uint8_t { rotary, learned };
 // KV bias of Sun et al.: a learned key and value per KV head; `k` is the relative with v' = 0 (Gu et al.).
 enum class KvBiasKind : std::uint8_t { none, kv, k };
 enum class InitScheme : std::uint8_t { plain, gpt2 };
-enum class Recompute : std::uint8_t { none, block };
+// What the backward makes again instead of keeping it of the forward; each level includes those before it.
+//   norms      normed inputs and activated values: two passes over memory
+//   attention  queries, keys, values and the attention over them: one product and the attention
+//   block      everything between a block's input and its output
+enum class Recompute : std::uint8_t { none, norms, attention, block };
 
 struct ModelConfig {
   std::int64_t vocab_size = 0;  // taken from the corpus when 0

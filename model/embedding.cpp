@@ -38,18 +38,18 @@ EmbeddingActivations Embedding::plan(Arena& arena, std::int64_t rows, const RowS
   return saved;
 }
 
-void Embedding::forward(std::span<const std::int32_t> ids, std::int64_t seq, const RowShards& shards,
+void Embedding::forward(const TokenTensors& tokens, std::int64_t seq, const RowShards& shards,
                         const EmbeddingActivations& saved, Tensor y) const {
   const Parameter& table = (*store_)[table_];
   const Tensor local = scaled_ ? saved.looked_up : y;
   const Tensor looked_up = shards.alone() ? local : saved.partial;
-  ops::embedding(ids, table.value, table.first, looked_up);
+  ops::embedding(tokens.ids, table.value, table.first, looked_up);
   shards.sum(looked_up, local);
   if (scaled_) ops::scale_by(local, (*store_)[scale_].value, y);
   if (learned_positions_) ops::add_positions((*store_)[positions_].value, shards.first_row(), seq, y);
 }
 
-void Embedding::backward(std::span<const std::int32_t> ids, std::int64_t seq, const RowShards& shards,
+void Embedding::backward(const TokenTensors& tokens, std::int64_t seq, const RowShards& shards,
                          const EmbeddingActivations& saved, Tensor dx) const {
   const Parameter& table = (*store_)[table_];
   if (learned_positions_) {
@@ -65,7 +65,7 @@ void Embedding::backward(std::span<const std::int32_t> ids, std::int64_t seq, co
     shards.gather(saved.partial);
     all = saved.partial;
   }
-  ops::embedding_backward(ids, all, table.first, table.gradient);
+  ops::embedding_backward(tokens.ids, tokens.groups, all, table.first, table.gradient);
 }
 
 }  // namespace headroom

@@ -2,11 +2,10 @@
 // positions.
 #pragma once
 
-#include <span>
-
 #include "model/config.h"
 #include "model/parameters.h"
 #include "model/row_shards.h"
+#include "model/token_tensors.h"
 
 namespace headroom {
 
@@ -21,11 +20,11 @@ class Embedding {
 
   EmbeddingActivations plan(Arena& arena, std::int64_t rows, const RowShards& shards, DType dtype) const;
 
-  // ids: all rows' tokens; y [local rows, hidden].
-  void forward(std::span<const std::int32_t> ids, std::int64_t seq, const RowShards& shards,
-               const EmbeddingActivations& saved, Tensor y) const;
+  // tokens: of all rows; y [local rows, hidden].
+  void forward(const TokenTensors& tokens, std::int64_t seq, const RowShards& shards, const EmbeddingActivations& saved,
+               Tensor y) const;
   // dx [local rows, hidden] is used up.
-  void backward(std::span<const std::int32_t> ids, std::int64_t seq, const RowShards& shards,
+  void backward(const TokenTensors& tokens, std::int64_t seq, const RowShards& shards,
                 const EmbeddingActivations& saved, Tensor dx) const;
 
   // The table, for a head that shares it.

@@ -21,9 +21,16 @@ FeedForward::FeedForward(ParameterStore& store, const ModelConfig& config, const
       down_(store, name + ".down", config.ffn_size, config.hidden_size, config.bias,
             {place.layer, place.stage, output_std, place.tensor_rank, place.tensor_size}) {}
 
-FeedForwardActivations FeedForward::plan(Arena& arena, std::int64_t rows, DType dtype) const {
-  return {arena.take({rows, gated_ ? 2 * local_width_ : local_width_}, dtype, "feed-forward"),
-          arena.take({rows, local_width_}, dtype, "feed-forward")};
+FeedForwardActivations FeedForward::plan(Arena& arena, std::int64_t rows, DType dtype, Recompute recompute,
+                                         const FeedForwardActivations* shared) const {
+  FeedForwardActivations saved;
+  const auto take = [&](std::int64_t columns) { return arena.take({rows, columns}, dtype, "feed-forward"); };
+  saved.inner = shared != nullptr && recompute >= Recompute::block ? shared->inner
+                                                                   : take(gated_ ? 2 * local_width_ : local_width_);
+  // What a product's epilogue activates it activates before it rounds: only the same product makes the same bits again.
+  const Recompute activations_again = fused() ? Recompute::block : Recompute::norms;
+  saved.activated = shared != nullptr && recompute >= activations_again ? shared->activated : take(local_width_);
+  return saved;
 }
 
 FeedForwardScratch FeedForward::plan_scratch(Arena& arena, std::int64_t rows, DType dtype) const {
@@ -33,20 +40,42 @@ FeedForwardScratch FeedForward::plan_scratch(Arena& arena, std::int64_t rows, DT
   return scratch;
 }
 
-void FeedForward::forward(const Tensor& x, const RowShards& shards, const FeedForwardActivations& saved,
-                          const FeedForwardScratch& scratch, Tensor y) const {
-  up_.forward(x, saved.inner);
+void FeedForward::activate(const FeedForwardActivations& saved) const {
   if (gated_) {
     ops::swiglu(saved.inner, saved.activated);
   } else {
     ops::activation(activation_, saved.inner, saved.activated);
   }
+}
+
+void FeedForward::forward(const Tensor& x, const RowShards& shards, const FeedForwardActivations& saved,
+                          const FeedForwardScratch& scratch, Tensor y) const {
+  if (fused()) {
+    up_.forward_gelu(x, saved.inner, saved.activated);
+  } else {
+    up_.forward(x, saved.inner);
+    activate(saved);
+  }
   down_.forward(saved.activated, shards, scratch.partial, y);
+}
+
+void FeedForward::recompute(const Tensor& x, Recompute level, const FeedForwardActivations& saved) const {
+  if (fused()) {
+    if (level == Recompute::block) up_.forward_gelu(x, saved.inner, saved.activated);
+    return;
+  }
+  if (level == Recompute::block) up_.forward(x, saved.inner);
+  activate(saved);
 }
 
 void FeedForward::backward(const Tensor& dy_all, const Tensor& x, const RowShards& shards,
                            const FeedForwardActivations& saved, const FeedForwardScratch& scratch, const Yield& yield,
                            Tensor dx) const {
+  if (fused()) {
+    down_.backward_gelu(dy_all, saved.activated, saved.inner, shards, yield, scratch.dactivated);
+    up_.backward(scratch.dactivated, x, yield, dx);
+    return;
+  }
   down_.backward(dy_all, saved.activated, shards, yield, scratch.dactivated);
   const Tensor dinner = saved.inner;  // in place: the forward's values are not needed again
   if (gated_) {

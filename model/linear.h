@@ -34,10 +34,14 @@ class ColumnParallelLinear {
 
   // x [rows, in], y [rows, all local outputs]
   void forward(const Tensor& x, Tensor y) const;
+  // inner = x W^T + b, y = gelu_tanh(inner).
+  void forward_gelu(const Tensor& x, Tensor inner, Tensor y) const;
   // dx = dy W: this rank's part of the sum over tensor ranks. Yields after each product.
   void backward(const Tensor& dy, const Tensor& x, const Yield& yield, Tensor dx) const;
 
  private:
+  Tensor stacked_bias() const;  // absent without one
+
   ParameterStore* store_;
   std::size_t count_;
   std::size_t weights_;
@@ -55,8 +59,13 @@ class RowParallelLinear {
   void forward(const Tensor& x, const RowShards& shards, Tensor partial, Tensor y) const;
   // dx [all rows, local in] = dy W. `dy_all` [all rows, out] holds every rank's dy. Yields after each product.
   void backward(const Tensor& dy_all, const Tensor& x, const RowShards& shards, const Yield& yield, Tensor dx) const;
+  // The same through the gelu_tanh that made x of `inner`: dinner = (dy W) gelu_tanh'(inner).
+  void backward_gelu(const Tensor& dy_all, const Tensor& x, const Tensor& inner, const RowShards& shards,
+                     const Yield& yield, Tensor dinner) const;
 
  private:
+  void accumulate(const Tensor& dy_all, const Tensor& x, const RowShards& shards, const Yield& yield) const;
+
   ParameterStore* store_;
   std::size_t weight_;
   std::size_t bias_ = 0;

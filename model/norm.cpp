@@ -16,25 +16,45 @@ Norm::Norm(ParameterStore& store, const ModelConfig& config, const std::string& 
 
 NormStatistics Norm::plan(Arena& arena, std::int64_t rows, DType dtype) const {
   NormStatistics statistics;
-  if (kind_ == NormKind::layer) statistics.mean = arena.take({rows}, dtype, "norms");
-  if (kind_ != NormKind::dyt) statistics.rstd = arena.take({rows}, dtype, "norms");
+  const DType wide = accumulator_of(dtype);
+  if (kind_ == NormKind::layer) statistics.mean = arena.take({rows}, wide, "norms");
+  if (kind_ != NormKind::dyt) statistics.rstd = arena.take({rows}, wide, "norms");
   return statistics;
 }
 
 void Norm::forward(const Tensor& x, const NormStatistics& statistics, Tensor y) const {
   const Tensor weight = (*store_)[weight_].value;
-  const Tensor bias = has_bias_ ? (*store_)[bias_].value : Tensor();
   switch (kind_) {
     case NormKind::rms:
       ops::rms_norm(x, weight, eps_, y, statistics.rstd);
       break;
     case NormKind::layer:
-      ops::layer_norm(x, weight, bias, eps_, y, statistics.mean, statistics.rstd);
+      ops::layer_norm(x, weight, bias(), eps_, y, statistics.mean, statistics.rstd);
       break;
     case NormKind::dyt:
-      ops::dyt(x, (*store_)[alpha_].value, weight, bias, y);
+      ops::dyt(x, (*store_)[alpha_].value, weight, bias(), y);
       break;
   }
+}
+
+void Norm::add_forward(const Tensor& x, const Magnitudes& seen, const NormStatistics& statistics, Tensor h,
+                       Tensor y) const {
+  const Tensor weight = (*store_)[weight_].value;
+  switch (kind_) {
+    case NormKind::rms:
+      ops::add_rms_norm(x, seen, weight, eps_, h, y, statistics.rstd);
+      break;
+    case NormKind::layer:
+      ops::add_layer_norm(x, seen, weight, bias(), eps_, h, y, statistics.mean, statistics.rstd);
+      break;
+    case NormKind::dyt:
+      ops::add_dyt(x, seen, (*store_)[alpha_].value, weight, bias(), h, y);
+      break;
+  }
+}
+
+Tensor Norm::bias() const {
+  return has_bias_ ? (*store_)[bias_].value : Tensor();
 }
 
 void Norm::backward(const Tensor& dy, const Tensor& x, const NormStatistics& statistics, Tensor dx) const {

@@ -24,6 +24,8 @@ class Norm {
 
   // x, y [rows, hidden]
   void forward(const Tensor& x, const NormStatistics& statistics, Tensor y) const;
+  // The same of a residual sum: h += x, y = norm(h); h's magnitudes are added to `seen`.
+  void add_forward(const Tensor& x, const Magnitudes& seen, const NormStatistics& statistics, Tensor h, Tensor y) const;
   // dx += d loss / d x
   void backward(const Tensor& dy, const Tensor& x, const NormStatistics& statistics, Tensor dx) const;
 
@@ -31,6 +33,8 @@ class Norm {
   const Parameter& alpha() const { return (*store_)[alpha_]; }
 
  private:
+  Tensor bias() const;  // absent without one
+
   ParameterStore* store_;
   NormKind kind_;
   double eps_;

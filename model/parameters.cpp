@@ -1,15 +1,18 @@
 #include "model/parameters.h"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 
 #include "base/random.h"
 #include "tensor/round_up.h"
+#include "tensor/transfer.h"
 
 namespace headroom {
 namespace {
 
-constexpr std::int64_t kBucketAlignment = 16;  // elements: a cache line of f32
+// Elements: a parameter begins where 16-byte accesses to it, to its gradient and to its moments are aligned.
+constexpr std::int64_t kAlignment = 16;
 
 // Cuts [begin, end) into buckets of about `target` elements, each a multiple of `step`.
 void cut_buckets(std::int64_t begin, std::int64_t end, std::int64_t target, std::int64_t step,
@@ -20,9 +23,9 @@ void cut_buckets(std::int64_t begin, std::int64_t end, std::int64_t target, std:
   }
 }
 
-// One shard's values: element (r, c) of the shard is logical element (r + row_shift, c + column_shift).
+// One shard's values: element (r, c) of the shard is logical element (r + row_shift, c + column_shift); padding is 0.
 template <class T>
-void fill_normal(const Parameter& parameter, std::uint64_t seed) {
+void fill_normal(const Parameter& parameter, std::uint64_t seed, std::vector<T>& out) {
   const RandomStream stream(seed, parameter.name);
   const std::int64_t columns = parameter.local.rank() == 2 ? parameter.local[1] : 1;
   const std::int64_t logical_columns = parameter.local.rank() == 2 ? parameter.logical[1] : 1;
@@ -31,7 +34,7 @@ void fill_normal(const Parameter& parameter, std::uint64_t seed) {
   const std::int64_t real_columns = by_columns ? parameter.real : columns;
   const std::int64_t first_row = by_columns ? 0 : parameter.first;
   const std::int64_t first_column = by_columns ? parameter.first : 0;
-  T* const out = parameter.value.data<T>();
+  T* const numbers = out.data();
 #pragma omp parallel for schedule(static)
   for (std::int64_t row = 0; row < real_rows; ++row) {
     const std::int64_t begin = (first_row + row) * logical_columns + first_column;
@@ -39,23 +42,28 @@ void fill_normal(const Parameter& parameter, std::uint64_t seed) {
     for (std::int64_t column = 0; column < real_columns; ++column) {
       const auto index = static_cast<std::uint64_t>(begin + column);
       if (column == 0 || index % 2 == 0) pair = stream.normal_pair(index / 2);
-      out[row * columns + column] = static_cast<T>(parameter.init_mean + parameter.init_std * pair[index % 2]);
+      numbers[row * columns + column] = static_cast<T>(parameter.init_mean + parameter.init_std * pair[index % 2]);
     }
   }
 }
 
 template <class T>
-void fill_constant(const Parameter& parameter) {
-  HEADROOM_CHECK(parameter.partition == Partition::replicated || parameter.init_mean == 0.0,
-                 "{}: a constant on a padded shard", parameter.name);
-  const auto values = parameter.value.span<T>();
-  std::fill(values.begin(), values.end(), static_cast<T>(parameter.init_mean));
+std::vector<T> initial_values(const Parameter& parameter, std::uint64_t seed) {
+  const auto count = static_cast<std::size_t>(parameter.elements());
+  if (parameter.init_std == 0.0) {
+    HEADROOM_CHECK(parameter.partition == Partition::replicated || parameter.init_mean == 0.0,
+                   "{}: a constant on a padded shard", parameter.name);
+    return std::vector<T>(count, static_cast<T>(parameter.init_mean));
+  }
+  std::vector<T> values(count, T{0});
+  fill_normal(parameter, seed, values);
+  return values;
 }
 
 }  // namespace
 
 std::size_t ParameterStore::declare(Parameter parameter, int tensor_rank, int tensor_size) {
-  HEADROOM_CHECK(values_.data() == nullptr, "{} declared after finalize", parameter.name);
+  HEADROOM_CHECK(total_ == 0, "{} declared after finalize", parameter.name);
   parameter.local = parameter.logical;
   parameter.first = 0;
   parameter.real = parameter.logical[0];
@@ -78,7 +86,7 @@ std::size_t ParameterStore::declare(Parameter parameter, int tensor_rank, int te
   return parameters_.size() - 1;
 }
 
-void ParameterStore::finalize(DType dtype, Device device, int data_size, std::int64_t bucket_elements) {
+void ParameterStore::finalize(DType dtype, int data_size, std::int64_t bucket_elements) {
   dtype_ = dtype;
   std::vector<std::size_t> order(parameters_.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -88,12 +96,13 @@ void ParameterStore::finalize(DType dtype, Device device, int data_size, std::in
     return replicated_a != replicated_b ? replicated_b : parameters_[a].stage > parameters_[b].stage;
   });
 
-  const std::int64_t step = data_size * kBucketAlignment;
+  const std::int64_t step = data_size * kAlignment;
   const auto first_replicated = std::find_if(order.begin(), order.end(), [&](std::size_t index) {
     return parameters_[index].partition == Partition::replicated;
   });
   const auto place = [&](auto begin, auto end) {
     for (auto index = begin; index != end; ++index) {
+      if (!parameters_[*index].follows) total_ = round_up(total_, kAlignment);
       parameters_[*index].offset = total_;
       total_ += parameters_[*index].elements();
     }
@@ -104,13 +113,15 @@ void ParameterStore::finalize(DType dtype, Device device, int data_size, std::in
   place(first_replicated, order.end());
   cut_buckets(0, replicated_begin_, bucket_elements, step, buckets_);
   cut_buckets(replicated_begin_, total_, bucket_elements, step, buckets_);
+}
 
-  const std::size_t bytes = static_cast<std::size_t>(total_) * size_of(dtype);
-  values_ = Buffer(bytes, device, "parameters");
-  gradients_ = Buffer(bytes, device, "gradients");
+void ParameterStore::allocate(Arena& arena) {
+  values_ = arena.take({total_}, dtype_, "parameters");
+  gradients_ = arena.take({total_}, accumulator_of(dtype_), "gradients");
+  if (!values_.present()) return;  // measuring
   for (Parameter& parameter : parameters_) {
-    parameter.value = values().flat_range(parameter.offset, parameter.elements()).reshaped(parameter.local);
-    parameter.gradient = gradients().flat_range(parameter.offset, parameter.elements()).reshaped(parameter.local);
+    parameter.value = values_.flat_range(parameter.offset, parameter.elements()).reshaped(parameter.local);
+    parameter.gradient = gradients_.flat_range(parameter.offset, parameter.elements()).reshaped(parameter.local);
   }
 }
 
@@ -121,19 +132,11 @@ const Parameter& ParameterStore::find(const std::string& name) const {
   return *found;
 }
 
-Tensor ParameterStore::values() const {
-  return values_.tensor({total_}, dtype_);
-}
-
-Tensor ParameterStore::gradients() const {
-  return gradients_.tensor({total_}, dtype_);
-}
-
 Tensor ParameterStore::replicated_gradients() const {
-  return gradients().flat_range(replicated_begin_, total_ - replicated_begin_);
+  return gradients_.flat_range(replicated_begin_, total_ - replicated_begin_);
 }
 
-Tensor ParameterStore::stacked(const Buffer& block, std::size_t first, std::size_t count) const {
+Tensor ParameterStore::stacked(const Tensor& block, std::size_t first, std::size_t count) const {
   const Parameter& head = parameters_[first];
   std::int64_t rows = 0;
   for (std::size_t index = first; index < first + count; ++index) {
@@ -143,7 +146,7 @@ Tensor ParameterStore::stacked(const Buffer& block, std::size_t first, std::size
     rows += parameter.local[0];
   }
   const std::int64_t width = head.local.rank() == 2 ? head.local[1] : 1;
-  const Tensor range = block.tensor({total_}, dtype_).flat_range(head.offset, rows * width);
+  const Tensor range = block.flat_range(head.offset, rows * width);
   return head.local.rank() == 2 ? range.reshaped({rows, width}) : range;
 }
 
@@ -164,13 +167,14 @@ std::int64_t ParameterStore::ready_end(int stage) const {
   return end;
 }
 
-void ParameterStore::initialize(std::uint64_t seed) {
+void ParameterStore::initialize(std::uint64_t seed, const InitialValues& also) {
   for (const Parameter& parameter : parameters_) {
-    const bool constant = parameter.init_std == 0.0;
     if (dtype_ == DType::f64) {
-      constant ? fill_constant<double>(parameter) : fill_normal<double>(parameter, seed);
+      upload(std::span<const double>(initial_values<double>(parameter, seed)), parameter.value);
     } else {
-      constant ? fill_constant<float>(parameter) : fill_normal<float>(parameter, seed);
+      const std::vector<float> numbers = initial_values<float>(parameter, seed);
+      upload_as(std::span<const float>(numbers), parameter.value);
+      if (also) also(parameter, numbers);
     }
   }
 }

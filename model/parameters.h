@@ -5,10 +5,13 @@
 //
 //   [ bucket 0 | bucket 1 | ... | last bucket ]     tensor-parallel parameters in the order the backward finishes
 //                                                   them, then all parameters replicated over the tensor ranks
+//
+// Values have the model's dtype, gradients its accumulator's (bf16 values, f32 gradients).
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,6 +33,7 @@ struct Parameter {
   std::string bias_of_tvr{};  // for a bias: the weight whose rescaling zeroes it
   double init_mean = 0.0;
   double init_std = 0.0;
+  bool follows = false;  // right behind the parameter declared before it, as one matrix with its rows stacked
 
   // This rank's part.
   Shape local{};            // padded shape of the shard in memory
@@ -55,8 +59,10 @@ class ParameterStore {
   std::size_t declare(Parameter parameter, int tensor_rank, int tensor_size);
 
   // Places everything: sharded parameters by falling stage (the order a backward finishes them; within a stage as
-  // declared), replicated ones last; allocates both blocks. `bucket_elements` is the size buckets aim for.
-  void finalize(DType dtype, Device device, int data_size, std::int64_t bucket_elements);
+  // declared), replicated ones last. `bucket_elements` is the size buckets aim for.
+  void finalize(DType dtype, int data_size, std::int64_t bucket_elements);
+  // Takes both blocks out of an arena; after finalize.
+  void allocate(Arena& arena);
 
   std::vector<Parameter>& all() { return parameters_; }
   const std::vector<Parameter>& all() const { return parameters_; }
@@ -66,8 +72,10 @@ class ParameterStore {
   const Parameter& find(const std::string& name) const;
 
   const std::vector<Bucket>& buckets() const { return buckets_; }
-  Tensor values() const;     // the whole flat block
-  Tensor gradients() const;  //
+  DType dtype() const { return dtype_; }
+  std::int64_t elements() const { return total_; }        // of each flat block, padding included
+  const Tensor& values() const { return values_; }        // the whole flat block
+  const Tensor& gradients() const { return gradients_; }  //
   // The part that every tensor rank holds alike; its gradients are partial sums until reduced over them.
   Tensor replicated_gradients() const;
   std::int64_t replicated_begin() const { return replicated_begin_; }
@@ -77,8 +85,10 @@ class ParameterStore {
   Tensor stacked_values(std::size_t first, std::size_t count) const;
   Tensor stacked_gradients(std::size_t first, std::size_t count) const;
 
-  // Fills every parameter from counter-based random numbers keyed by (seed, name, logical element index).
-  void initialize(std::uint64_t seed);
+  // Fills every parameter from counter-based random numbers keyed by (seed, name, logical element index). `also` is
+  // given each parameter's numbers before they are rounded to a bf16 model's dtype.
+  using InitialValues = std::function<void(const Parameter&, std::span<const float>)>;
+  void initialize(std::uint64_t seed, const InitialValues& also = {});
 
   // The gradients before this flat element are final once the backward has finished `stage` and all above it.
   // Replicated parameters are final only after their reduction over the tensor ranks.
@@ -90,13 +100,13 @@ class ParameterStore {
  private:
   std::vector<Parameter> parameters_;
   std::vector<Bucket> buckets_;
-  Tensor stacked(const Buffer& block, std::size_t first, std::size_t count) const;
+  Tensor stacked(const Tensor& block, std::size_t first, std::size_t count) const;
 
-  std::int64_t total_ = 0;             // elements of each flat block, padding included
+  std::int64_t total_ = 0;
   std::int64_t replicated_begin_ = 0;  // where the replicated parameters begin
   DType dtype_ = DType::f32;
-  Buffer values_;
-  Buffer gradients_;
+  Tensor values_;
+  Tensor gradients_;
 };
 
 }  // namespace headroom

@@ -39,6 +39,12 @@ class ActivationTap {
   // state, beginning at first_row. Rows are token-major: row = sequence * seq + position.
   virtual void hidden(Site site, std::int64_t layer, const Tensor& rows, std::int64_t first_row) = 0;
   virtual void attention(std::int64_t layer, const AttentionView& view) = 0;
+  // A tap that wants no more of a site than its magnitudes says where they go; they are then a by-product of the pass,
+  // and `hidden` is not called. `first_row` as there.
+  virtual Magnitudes magnitudes(Site site, std::int64_t layer, std::int64_t first_row) {
+    static_cast<void>(site), static_cast<void>(layer), static_cast<void>(first_row);
+    return {};
+  }
 };
 
 }  // namespace headroom

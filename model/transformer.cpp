@@ -1,6 +1,9 @@
 #include "model/transformer.h"
 
+#include <algorithm>
 #include <utility>
+
+#include "tensor/transfer.h"
 
 namespace headroom {
 namespace {
@@ -13,17 +16,20 @@ std::vector<Block> make_blocks(ParameterStore& store, const ModelConfig& config,
   return blocks;
 }
 
+std::int64_t counted(const Batch& batch) {
+  return std::count_if(batch.targets.begin(), batch.targets.end(), [](std::int32_t target) { return target >= 0; });
+}
+
 }  // namespace
 
 Transformer::Transformer(const ModelConfig& config, const Mesh& mesh, const TransformerOptions& options)
     : config_(config),
       options_(options),
       mesh_(&mesh),
-      rotary_(make_rotary_table(config, options.dtype, options.device)),
       embedding_(store_, config, mesh.tensor().rank(), mesh.tensor().size()),
       blocks_(make_blocks(store_, config, mesh.tensor())),
       classifier_(store_, config, embedding_.table(), mesh.tensor()) {
-  store_.finalize(options.dtype, options.device, mesh.data().size(), options.bucket_elements);
+  store_.finalize(options.dtype, mesh.data().size(), options.bucket_elements);
 }
 
 Transformer::Activations Transformer::carve(Arena& arena, std::int64_t batch, std::int64_t seq) const {
@@ -37,11 +43,12 @@ Transformer::Activations Transformer::carve(Arena& arena, std::int64_t batch, st
   Activations activations;
   activations.batch = batch;
   activations.seq = seq;
+  activations.tokens = TokenTensors::plan(arena, shape.rows());
   activations.embedding = embedding_.plan(arena, shape.rows(), shards, dtype);
   for (std::int64_t layer = 0; layer <= config_.n_layers; ++layer) activations.residual.push_back(residual());
-  const std::size_t kept = options_.recompute == Recompute::block ? 1 : blocks_.size();
-  for (std::size_t index = 0; index < kept; ++index) {
-    activations.blocks.push_back(blocks_[index].plan(arena, shape, shards, dtype));
+  for (const Block& block : blocks_) {
+    const BlockActivations* shared = activations.blocks.empty() ? nullptr : &activations.blocks.front();
+    activations.blocks.push_back(block.plan(arena, shape, shards, dtype, options_.recompute, shared));
   }
   activations.scratch = blocks_.front().plan_scratch(arena, shape, shards, dtype);
   activations.classifier = classifier_.plan(arena, shape.rows(), options_.loss_chunk, shards, dtype);
@@ -49,13 +56,20 @@ Transformer::Activations Transformer::carve(Arena& arena, std::int64_t batch, st
   return activations;
 }
 
-void Transformer::plan(std::int64_t batch, std::int64_t seq) {
-  Arena measure = Arena::measuring(options_.device);
-  carve(measure, batch, seq);
-  plan_ = measure.categories();
+void Transformer::allocate(Arena& arena, std::int64_t batch, std::int64_t seq) {
+  store_.allocate(arena);
+  rotary_ = make_rotary_table(config_, options_.dtype, arena);
+  nll_ = arena.take({1}, DType::f64, "sums");
+  alphas_ = arena.take({2 * config_.n_layers + 1}, DType::f64, "sums");
+  kv_bias_mass_ = arena.take({config_.n_layers}, DType::f64, "sums");
+  arena_ = &arena;
+  activations_begin_ = arena.bytes();
   planned_tokens_ = batch * seq;
-  arena_ = std::make_unique<Arena>(measure, "activations");
-  activations_ = {};
+  activations_ = carve(arena, batch, seq);
+}
+
+void Transformer::plan(std::int64_t batch, std::int64_t seq) {
+  own_ = planned_arena(options_.device, "the model", [&](Arena& arena) { allocate(arena, batch, seq); });
 }
 
 const Transformer::Activations& Transformer::activations_for(const Batch& batch) {
@@ -63,7 +77,7 @@ const Transformer::Activations& Transformer::activations_for(const Batch& batch)
                  "a pass of {} x {} tokens, planned for {}", batch.batch, batch.seq, planned_tokens_);
   HEADROOM_CHECK(batch.seq <= config_.seq_len, "a sequence of {} tokens in a model of {}", batch.seq, config_.seq_len);
   if (activations_.batch != batch.batch || activations_.seq != batch.seq) {
-    arena_->rewind();
+    arena_->rewind(activations_begin_);
     activations_ = carve(*arena_, batch.batch, batch.seq);
   }
   return activations_;
@@ -74,20 +88,20 @@ PassContext Transformer::pass_context(const Activations& activations) const {
   return {shape, RowShards(mesh_->tensor(), shape.rows()), rotary_};
 }
 
-const BlockActivations& Transformer::saved_of(const Activations& activations, std::size_t layer) const {
-  return activations.blocks[options_.recompute == Recompute::block ? 0 : layer];
-}
-
 PassContext Transformer::forward_blocks(const Batch& batch, const Activations& activations, ActivationTap* tap,
                                         Pass kind) {
   const PassContext pass = pass_context(activations);
-  embedding_.forward(batch.ids, batch.seq, pass.shards, activations.embedding, activations.residual[0]);
+  tokens_ = activations.tokens.upload(batch.ids, batch.targets);
+  embedding_.forward(tokens_, batch.seq, pass.shards, activations.embedding, activations.residual[0]);
   if (tap != nullptr) {
     tap->hidden(Site::embedding_output, 0, activations.residual[0], pass.shards.first_row());
   }
+  Tensor carried;
   for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
-    blocks_[layer].forward(activations.residual[layer], pass, saved_of(activations, layer), activations.scratch, tap,
+    const BlockActivations& saved = activations.blocks[layer];
+    blocks_[layer].forward(activations.residual[layer], carried, pass, saved, activations.scratch, tap,
                            activations.residual[layer + 1]);
+    carried = saved.middle;
     if (kind == Pass::training) note_kv_bias_mass(activations, layer);
   }
   if (kind == Pass::training) ++kv_bias_passes_;
@@ -95,67 +109,79 @@ PassContext Transformer::forward_blocks(const Batch& batch, const Activations& a
 }
 
 void Transformer::note_kv_bias_mass(const Activations& activations, std::size_t layer) {
-  const Tensor mass = saved_of(activations, layer).attention.bias_mass;
+  const Tensor mass = activations.blocks[layer].attention.bias_mass;
   if (!mass.present()) return;
-  kv_bias_mass_.resize(blocks_.size());
-  kv_bias_mass_[layer] += ops::sum(mass) / static_cast<double>(mass.elements());
+  ops::add_sum(mass, 1.0 / static_cast<double>(mass.elements()),
+               kv_bias_mass_.flat_range(static_cast<std::int64_t>(layer), 1));
 }
 
-LossSum Transformer::forward_backward(const Batch& batch, double gradient_scale, ActivationTap* tap,
-                                      const GradientsReady& gradients_ready) {
+void Transformer::forward_backward(const Batch& batch, double gradient_scale, Tensor nll, ActivationTap* tap,
+                                   const GradientsReady& gradients_ready) {
   const Activations& activations = activations_for(batch);
   const PassContext pass = forward_blocks(batch, activations, tap, Pass::training);
   const Tensor dx = activations.dresidual;
-  const LossSum loss = classifier_.forward(activations.residual.back(), batch.targets, pass.shards,
-                                           activations.classifier, tap, gradient_scale, dx);
+  classifier_.forward(activations.residual.back(), activations.blocks.back().middle, tokens_.targets, pass.shards,
+                      activations.classifier, tap, gradient_scale, nll, dx);
   // A tied head's gradient belongs to the embedding's stage, so what is ready follows from the stages alone.
   std::int64_t ready_end = store_.ready_end(Block::stage_of(config_.n_layers));
   gradients_ready(ready_end);
   const Yield yield = [&] { gradients_ready(ready_end); };
   for (std::size_t layer = blocks_.size(); layer-- > 0;) {
     const Tensor input = activations.residual[layer];
-    const BlockActivations& saved = saved_of(activations, layer);
-    if (options_.recompute == Recompute::block && layer + 1 != blocks_.size()) {
-      // The last block's activations are still there; the others' are made again, their output into its old place.
-      blocks_[layer].forward(input, pass, saved, activations.scratch, nullptr, activations.residual[layer + 1]);
+    const BlockActivations& saved = activations.blocks[layer];
+    // What the last block shares with the others is still its own.
+    if (layer + 1 != blocks_.size()) {
+      blocks_[layer].recompute(input, pass, options_.recompute, saved, activations.scratch);
     }
     blocks_[layer].backward(input, pass, saved, activations.scratch, yield, dx);
     ready_end = store_.ready_end(Block::stage_of(static_cast<std::int64_t>(layer)));
     gradients_ready(ready_end);
   }
-  embedding_.backward(batch.ids, batch.seq, pass.shards, activations.embedding, dx);
+  embedding_.backward(tokens_, batch.seq, pass.shards, activations.embedding, dx);
   gradients_ready(store_.ready_end(Embedding::kStage));
-  return loss;
+}
+
+LossSum Transformer::forward_backward(const Batch& batch, double gradient_scale, ActivationTap* tap,
+                                      const GradientsReady& gradients_ready) {
+  ops::zero(nll_);
+  forward_backward(batch, gradient_scale, nll_, tap, gradients_ready);
+  return {download<double>(nll_)[0], counted(batch)};
 }
 
 LossSum Transformer::evaluate(const Batch& batch, ActivationTap* tap) {
   const Activations& activations = activations_for(batch);
   const PassContext pass = forward_blocks(batch, activations, tap, Pass::evaluation);
-  return classifier_.forward(activations.residual.back(), batch.targets, pass.shards, activations.classifier, tap,
-                             std::nullopt, Tensor());
+  ops::zero(nll_);
+  classifier_.forward(activations.residual.back(), activations.blocks.back().middle, tokens_.targets, pass.shards,
+                      activations.classifier, tap, std::nullopt, nll_, Tensor());
+  return {download<double>(nll_)[0], counted(batch)};
 }
 
 void Transformer::logits(const Batch& batch, Tensor out) {
   const Activations& activations = activations_for(batch);
   const PassContext pass = forward_blocks(batch, activations, nullptr, Pass::evaluation);
-  classifier_.logits(activations.residual.back(), pass.shards, activations.classifier, out);
+  classifier_.logits(activations.residual.back(), activations.blocks.back().middle, pass.shards, activations.classifier,
+                     out);
 }
 
-std::vector<double> Transformer::dyt_alphas() const {
-  std::vector<double> alphas;
-  if (config_.norm != NormKind::dyt) return alphas;
-  const auto add = [&](const Norm& norm) { alphas.push_back(ops::sum(norm.alpha().value)); };
+std::vector<double> Transformer::dyt_alphas() {
+  if (config_.norm != NormKind::dyt) return {};
+  ops::zero(alphas_);
+  std::int64_t index = 0;
+  const auto add = [&](const Norm& norm) { ops::add_sum(norm.alpha().value, 1.0, alphas_.flat_range(index++, 1)); };
   for (const Block& block : blocks_) {
     add(block.attention_norm());
     add(block.mlp_norm());
   }
   add(classifier_.norm());
-  return alphas;
+  return download<double>(alphas_);
 }
 
 std::vector<double> Transformer::take_kv_bias_mass() {
-  std::vector<double> mean = std::exchange(kv_bias_mass_, {});
   const auto passes = static_cast<double>(std::exchange(kv_bias_passes_, 0));
+  if (config_.attention.kv_bias == KvBiasKind::none || passes == 0.0) return {};
+  std::vector<double> mean = download<double>(kv_bias_mass_);
+  ops::zero(kv_bias_mass_);
   for (double& mass : mean) mass /= passes;
   return mean;
 }

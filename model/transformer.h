@@ -21,8 +21,8 @@ namespace headroom {
 struct TransformerOptions {
   DType dtype = DType::f32;
   Device device = Device::cpu;
-  Recompute recompute = Recompute::none;  // block: keep only each block's input, run it again in the backward
-  std::int64_t loss_chunk = 256;          // rows whose logits exist at once
+  Recompute recompute = Recompute::none;
+  std::int64_t loss_chunk = 256;  // rows whose logits exist at once
   std::int64_t bucket_elements = std::int64_t{1} << 21;
 };
 
@@ -37,20 +37,28 @@ class Transformer {
   ParameterStore& parameters() { return store_; }
   const ParameterStore& parameters() const { return store_; }
 
-  // Allocates the activations for passes of at most batch * seq tokens. Call before the first pass.
+  // Takes all that the model holds out of an arena, which must outlive it, for passes of at most batch * seq tokens:
+  // parameters, gradients, tables and, last, activations. Nothing may be taken from the arena afterwards, for a pass of
+  // another shape cuts the activations' memory anew.
+  void allocate(Arena& arena, std::int64_t batch, std::int64_t seq);
+  // The same from an arena of the model's own.
   void plan(std::int64_t batch, std::int64_t seq);
-  // Bytes of the planned activations by category.
-  const std::vector<Arena::Category>& activation_plan() const { return plan_; }
+  // What the arena was planned for, by category.
+  const std::vector<Arena::Category>& memory() const { return arena_->categories(); }
 
   // Called in the backward after every large product: all tensor-parallel gradients before this flat offset are final.
   // The offset grows when a layer is done.
   using GradientsReady = std::function<void(std::int64_t flat_end)>;
 
-  // Loss of a micro-batch, its gradients scaled by gradient_scale added to the parameters'. The tap may be null.
+  // Adds a micro-batch's loss to nll, f64 [1] on the model's device, and its gradients scaled by gradient_scale to the
+  // parameters'. The tap may be null. Does not wait for a GPU.
+  void forward_backward(const Batch& batch, double gradient_scale, Tensor nll, ActivationTap* tap,
+                        const GradientsReady& gradients_ready);
+  // The same, waiting for the loss.
   LossSum forward_backward(const Batch& batch, double gradient_scale, ActivationTap* tap,
                            const GradientsReady& gradients_ready);
 
-  // Loss alone (evaluation mode).
+  // Loss alone (evaluation mode). Waits for it.
   LossSum evaluate(const Batch& batch, ActivationTap* tap);
 
   // Logits of this rank's vocabulary rows, [batch*seq, local vocabulary]; the tensor is the caller's.
@@ -58,7 +66,7 @@ class Transformer {
 
   // DyT's alphas, two a layer (before attention, before the feed-forward), then the final norm's; empty for other
   // norms.
-  std::vector<double> dyt_alphas() const;
+  std::vector<double> dyt_alphas();
   // The mean attention mass on the KV bias' slot over the training passes since the last call, one a layer over this
   // rank's heads and tokens; empty without a bias or a pass.
   std::vector<double> take_kv_bias_mass();
@@ -71,9 +79,10 @@ class Transformer {
   struct Activations {
     std::int64_t batch = 0;
     std::int64_t seq = 0;
+    TokenTensors tokens;
     EmbeddingActivations embedding;
     std::vector<Tensor> residual;          // n_layers + 1: the input of each block, and the last output
-    std::vector<BlockActivations> blocks;  // one a layer, or one for all when recomputing
+    std::vector<BlockActivations> blocks;  // one a layer; what is recomputed lies in the same memory for all
     BlockScratch scratch;
     ClassifierActivations classifier;
     Tensor dresidual;
@@ -82,7 +91,6 @@ class Transformer {
   Activations carve(Arena& arena, std::int64_t batch, std::int64_t seq) const;
   const Activations& activations_for(const Batch& batch);
   PassContext pass_context(const Activations& activations) const;
-  const BlockActivations& saved_of(const Activations& activations, std::size_t layer) const;
   enum class Pass : std::uint8_t { training, evaluation };
   PassContext forward_blocks(const Batch& batch, const Activations& activations, ActivationTap* tap, Pass kind);
   void note_kv_bias_mass(const Activations& activations, std::size_t layer);
@@ -95,11 +103,15 @@ class Transformer {
   Embedding embedding_;
   std::vector<Block> blocks_;
   Classifier classifier_;
-  std::unique_ptr<Arena> arena_;
-  std::vector<Arena::Category> plan_;
+  std::unique_ptr<Arena> own_;  // of plan()
+  Arena* arena_ = nullptr;
+  std::size_t activations_begin_ = 0;  // in the arena
   std::int64_t planned_tokens_ = 0;
   Activations activations_;
-  std::vector<double> kv_bias_mass_;  // a sum over kv_bias_passes_
+  TokenTensors tokens_;  // of the pass under way
+  Tensor nll_;           // f64 [1]: of passes whose loss is waited for
+  Tensor alphas_;        // f64 [2 n_layers + 1] scratch of dyt_alphas
+  Tensor kv_bias_mass_;  // f64 [n_layers]: a sum over kv_bias_passes_
   std::int64_t kv_bias_passes_ = 0;
 };
 

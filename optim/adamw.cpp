@@ -1,56 +1,71 @@
 #include "optim/adamw.h"
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
-#include "tensor/ops.h"
+#include "tensor/transfer.h"
 
 namespace headroom {
 
 AdamW::AdamW(ParameterStore& store, const OptimizerShard& shard, const Mesh& mesh, const OptimConfig& config)
-    : store_(&store), shard_(&shard), mesh_(&mesh), config_(config) {
-  const DType dtype = store.values().dtype();
-  const std::int64_t elements = shard.state_elements();
-  memory_ = Buffer(static_cast<std::size_t>(2 * elements) * size_of(dtype), store.values().device(), "Adam's moments");
-  const Tensor both = memory_.tensor({2 * elements}, dtype);
-  first_ = both.flat_range(0, elements);
-  second_ = both.flat_range(elements, elements);
+    : store_(&store),
+      shard_(&shard),
+      mesh_(&mesh),
+      config_(config),
+      all_(shard,
+           [&](const Segment& segment) {
+             return PieceRole{.flags = store[segment.parameter].decay ? Piece::kDecay : 0};
+           }),
+      counted_(shard, [&](const Segment& segment) {
+        // A replicated parameter's gradient is alike on all tensor ranks.
+        const bool replicated = store[segment.parameter].partition == Partition::replicated;
+        return PieceRole{.included = !replicated || mesh.tensor().rank() == 0};
+      }) {}
+
+void AdamW::allocate(Arena& arena) {
+  const DType wide = accumulator_of(store_->dtype());
+  const DType moments = config_.moments == MomentFormat::bf16 ? DType::bf16 : wide;
+  const auto take = [&](DType dtype, const char* category) {
+    return arena.take({shard_->state_elements()}, dtype, category);
+  };
+  first_ = take(moments, "moments");
+  second_ = take(moments, "moments");
+  if (store_->dtype() != wide) master_ = take(wide, "master weights");
+  all_.allocate(arena);
+  counted_.allocate(arena);
 }
 
-double AdamW::gradient_norm() const {
-  const Tensor gradients = store_->gradients();
-  const bool counts_replicated = mesh_->tensor().rank() == 0;
-  double squares = 0.0;
+void AdamW::set_master(const Parameter& parameter, std::span<const float> values) {
+  if (!master_.present()) return;
   for (const Segment& segment : shard_->segments()) {
-    const bool replicated = (*store_)[segment.parameter].partition == Partition::replicated;
-    if (replicated && !counts_replicated) continue;
-    squares += ops::sum_of_squares(gradients.flat_range(segment.flat, segment.length), 0.0);
-  }
-  mesh_->world().all_reduce(std::span<double>(&squares, 1), Reduction::sum);
-  return std::sqrt(squares);
-}
-
-void AdamW::update(std::int64_t step, double lr, double grad_scale) {
-  AdamWStep constants{.lr = lr,
-                      .beta1 = config_.beta1,
-                      .beta2 = config_.beta2,
-                      .eps = config_.eps,
-                      .weight_decay = 0.0,
-                      .bias_correction1 = 1.0 - std::pow(config_.beta1, static_cast<double>(step)),
-                      .bias_correction2 = 1.0 - std::pow(config_.beta2, static_cast<double>(step)),
-                      .grad_scale = grad_scale};
-  const Tensor values = store_->values();
-  const Tensor gradients = store_->gradients();
-  for (const Segment& segment : shard_->segments()) {
-    constants.weight_decay = (*store_)[segment.parameter].decay ? config_.weight_decay : 0.0;
-    ops::adamw(gradients.flat_range(segment.flat, segment.length), constants,
-               values.flat_range(segment.flat, segment.length), first_.flat_range(segment.state, segment.length),
-               second_.flat_range(segment.state, segment.length));
+    if (&(*store_)[segment.parameter] != &parameter) continue;
+    upload(values.subspan(static_cast<std::size_t>(segment.flat - parameter.offset),
+                          static_cast<std::size_t>(segment.length)),
+           master_.flat_range(segment.state, segment.length));
   }
 }
 
-double clip_scale(double norm, double clip) {
-  return clip > 0.0 && norm > clip ? clip / norm : 1.0;
+void AdamW::sum_of_squares(Tensor squares) const {
+  ops::zero(squares);
+  ops::piece_sums(Weights{store_->gradients(), {}}, counted_.tensor(), Tensor(), 2, squares);
+  all_reduce_over(*mesh_, squares);
+}
+
+void AdamW::update(std::int64_t step, double lr, const Tensor& scale) {
+  const AdamWStep constants{.lr = lr,
+                            .beta1 = config_.beta1,
+                            .beta2 = config_.beta2,
+                            .eps = config_.eps,
+                            .weight_decay = config_.weight_decay,
+                            .bias_correction1 = 1.0 - std::pow(config_.beta1, static_cast<double>(step)),
+                            .bias_correction2 = 1.0 - std::pow(config_.beta2, static_cast<double>(step))};
+  ops::adamw(store_->gradients(), all_.tensor(), constants, scale, weights(), first_, second_);
+}
+
+void all_reduce_over(const Mesh& mesh, const Tensor& x) {
+  mesh.tensor().all_reduce(x, Reduction::sum);
+  mesh.data().all_reduce(x, Reduction::sum);
 }
 
 void gather_parameters(const ParameterStore& store, const OptimizerShard& shard, const Mesh& mesh) {

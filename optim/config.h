@@ -5,6 +5,9 @@
 
 namespace headroom {
 
+// How Adam's moments are kept: as the gradients are (f32, f64), or in bf16, which halves f32's memory.
+enum class MomentFormat : std::uint8_t { wide, bf16 };
+
 enum class ScheduleKind : std::uint8_t { cosine, linear, wsd, constant };
 
 struct OptimConfig {
@@ -15,6 +18,7 @@ struct OptimConfig {
   double eps = 1e-7;
   double weight_decay = 0.1;
   double clip = 1.0;  // global gradient norm; 0 switches clipping off
+  MomentFormat moments = MomentFormat::wide;
 
   struct {
     ScheduleKind kind = ScheduleKind::cosine;

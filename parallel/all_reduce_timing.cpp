@@ -4,27 +4,30 @@
 #include <vector>
 
 #include "parallel/runtime.h"
+#include "tensor/backend.h"
 #include "tensor/memory.h"
 
 namespace headroom {
 
-AllReduceTiming time_all_reduce(Communicator& world, std::int64_t bytes) {
+AllReduceTiming time_all_reduce(Communicator& group, std::int64_t bytes, Device device) {
   using Clock = std::chrono::steady_clock;
   constexpr std::size_t kRepeats = 5;
-  const Buffer memory(static_cast<std::size_t>(bytes), Device::cpu, "the start-up's all-reduce");
+  const Buffer memory(static_cast<std::size_t>(bytes), device, "the start-up's all-reduce");
   const Tensor tensor = memory.tensor({bytes / static_cast<std::int64_t>(sizeof(float))}, DType::f32);
-  world.all_reduce(tensor, Reduction::sum);  // connections and scratch memory are made in the first
+  group.all_reduce(tensor, Reduction::sum);  // connections and scratch memory are made in the first
+  backend(device).synchronize();
   std::vector<double> seconds;
   for (std::size_t repeat = 0; repeat < kRepeats; ++repeat) {
-    world.barrier();
+    group.barrier();
     const auto begin = Clock::now();
-    world.all_reduce(tensor, Reduction::sum);
+    group.all_reduce(tensor, Reduction::sum);
+    backend(device).synchronize();
     seconds.push_back(std::chrono::duration<double>(Clock::now() - begin).count());
   }
-  world.all_reduce(std::span<double>(seconds), Reduction::max);
+  group.all_reduce(std::span<double>(seconds), Reduction::max);
   std::nth_element(seconds.begin(), seconds.begin() + kRepeats / 2, seconds.end());
   const double median = seconds[kRepeats / 2];
-  const double moved = 2.0 * (world.size() - 1) / world.size() * static_cast<double>(bytes);
+  const double moved = 2.0 * (group.size() - 1) / group.size() * static_cast<double>(bytes);
   return {median, median > 0.0 ? moved / median : 0.0};
 }
 

@@ -6,7 +6,6 @@
 #include <type_traits>
 
 #include "parallel/communicator.h"
-#include "parallel/number_type.h"
 
 namespace headroom {
 
@@ -23,7 +22,7 @@ enum class Collective : std::int16_t {
 // The same on all ranks of a call. Also what goes over the wire, byte by byte.
 struct Announcement {
   Collective collective;
-  NumberType type = NumberType::f32;     // of numbers
+  DType type = DType::f32;               // of numbers
   Reduction reduction = Reduction::sum;  // of reductions
   std::int32_t root = 0;                 // of messages of bytes
   std::int64_t elements = 0;             // of the whole tensor; of messages of bytes all ranks' bytes, once known

@@ -9,8 +9,8 @@ void check_shard(const char* collective, const Tensor& shard, const Tensor& whol
                  name_of(whole.dtype()));
   HEADROOM_CHECK(whole.elements() == shard.elements() * size, "{} of {} ranks: a shard of {} and a whole of {}",
                  collective, size, shard.shape().text(), whole.shape().text());
-  HEADROOM_CHECK(shard.device() == Device::cpu && whole.device() == Device::cpu,
-                 "{} of tensors that are not in host memory", collective);
+  HEADROOM_CHECK(shard.device() == whole.device(), "{} between {} and {}", collective, name_of(shard.device()),
+                 name_of(whole.device()));
   const auto* begin = static_cast<const std::byte*>(shard.raw());
   const auto* whole_begin = static_cast<const std::byte*>(whole.raw());
   const std::less_equal<> before;  // defined for pointers into different blocks, which < is not

@@ -6,9 +6,14 @@
 
 namespace headroom {
 
-// `whole` is `size` shards long, of the same dtype, on the host, and `shard` is either apart from it or exactly this
-// rank's place in it.
+// `whole` is `size` shards long, of the same dtype, on the same device, and `shard` is either apart from it or exactly
+// this rank's place in it.
 void check_shard(const char* collective, const Tensor& shard, const Tensor& whole, int rank, int size);
+
+// A backend that reads the tensor's memory itself can do so.
+inline void check_on_host(const char* collective, const Tensor& tensor) {
+  HEADROOM_CHECK(tensor.device() == Device::cpu, "{} of a tensor that is not in host memory", collective);
+}
 
 // `root` is a rank of a group of `size`.
 inline void check_root(int root, int size) {

@@ -1,10 +1,23 @@
 // A group of ranks that exchange tensors. Code above parallel/ sees this interface and never the library behind it.
 //
-// Every call is collective: each rank of the group makes the same calls in the same order. The order in which sums are
-// taken depends on the number of ranks alone, so the same layout gives the same bits, on every rank. Blocking calls
-// return when the rank's own tensors may be used; asynchronous ones hand back a Pending, and their tensors must stay
-// untouched until it is waited for. A failing library, or ranks whose calls do not match (another collective, dtype,
-// size or root), is an Error(ExitCode::communication) on the ranks that see it; the group is of no further use then.
+// Every call is collective: each rank of the group makes the same calls in the same order. Blocking calls return when
+// the rank's own tensors may be used; asynchronous ones hand back a Pending, and their tensors must stay untouched
+// until it is waited for.
+//
+// Tensors of a GPU: a collective has its turn in the device's work. It takes place after all operations that were
+// called before it; operations that are called after a blocking call has returned, or after a Pending was waited for,
+// take place after it. The host need not have waited for any of that: to look at a result is to download it
+// (tensor/transfer.h), which waits. Every rank's tensors are in host memory, or every rank's on its GPU.
+//
+// Sums: through host memory their order depends on the number of ranks alone, bf16 is added up in f32 and rounded once,
+// and a maximum over a NaN is NaN. NCCL's order depends on the tensor's size and the hardware between the ranks as
+// well, it rounds bf16 at every step on the way, and makes of a NaN among maxima what it likes. Either way the same
+// layout on the same machines gives the same bits, on every rank.
+//
+// A failing library, or ranks whose calls do not match (another collective, dtype, size or root), is an
+// Error(ExitCode::communication) on the ranks that see it; the group is of no further use then. NCCL looks at no one
+// else's calls: there ranks that do not match hang, until a watchdog ends the job with that exit code
+// (parallel/watchdog.h).
 #pragma once
 
 #include <cstddef>
@@ -24,20 +37,22 @@ enum class Reduction : std::uint8_t { sum, max };
 class Pending {
  public:
   virtual ~Pending() = default;
-  // Moves the exchange along without blocking; true when it is complete. Call it between pieces of computation:
-  // host communication moves only while someone looks at it.
+  // Moves the exchange along without blocking; true when it is complete, and its tensors may be used. Call it between
+  // pieces of computation: host communication moves only while someone looks at it.
   virtual bool progress() = 0;
   virtual void wait() = 0;
 };
 
 // What this rank has sent since the group was made, counted where it is handed to the library: the bytes of tensors,
-// numbers and messages, once for each rank they go to. Announcements (16 bytes a call and rank) are not in it.
+// numbers and messages, once for each rank they go to. Announcements (16 bytes a call and rank) are not in it. NCCL
+// does not say what it sends; of n ranks each is counted to send (n-1)/n of the whole tensor in an all_gather or a
+// reduce_scatter, and twice that in an all_reduce, as in a ring.
 struct Traffic {
   std::int64_t bytes = 0;
 };
 
-// An all-reduce of up to this many bytes over all ranks sends all of them everywhere: fewer messages one after another.
-// A larger one sends each rank its part, and then everyone the part's result.
+// Through host memory an all-reduce of up to this many bytes over all ranks sends all of them everywhere: fewer
+// messages one after another. A larger one sends each rank its part, and then everyone the part's result.
 inline constexpr std::int64_t kSmallAllReduce = std::int64_t{64} << 10;
 
 class Communicator {
@@ -74,11 +89,13 @@ class Communicator {
 
   virtual Traffic traffic() const = 0;
 
-  // Seconds this rank has waited for others, inside blocking calls and Pending::wait, since the group was made.
+  // Seconds this rank has waited for others, inside blocking calls and Pending::wait, since the group was made. Where
+  // NCCL exchanges tensors: seconds that the device's own work has stood still for a collective that was not finished,
+  // as far as the device has come.
   virtual double seconds_waiting() const = 0;
 };
 
-// A group of one, without any library: single-process runs, offline analysis and tests.
+// A group of one, without any library, for tensors on every device: single-process runs, offline analysis and tests.
 std::unique_ptr<Communicator> make_self_communicator();
 
 }  // namespace headroom

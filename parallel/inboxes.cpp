@@ -13,7 +13,7 @@ std::int64_t slots_for(std::int64_t bytes, std::int64_t segment_bytes) {
 
 }  // namespace
 
-ReduceInbox::ReduceInbox(MpiGroup& group, Reduction reduction, NumberType type, const std::byte* own, std::byte* out,
+ReduceInbox::ReduceInbox(MpiGroup& group, Reduction reduction, DType type, const std::byte* own, std::byte* out,
                          std::int64_t elements, std::int64_t segment_bytes)
     : reduction_(reduction),
       type_(type),
@@ -21,7 +21,7 @@ ReduceInbox::ReduceInbox(MpiGroup& group, Reduction reduction, NumberType type, 
       size_(group.size()),
       own_(own),
       out_(out),
-      bytes_(elements * size_of(type)),
+      bytes_(elements * static_cast<std::int64_t>(size_of(type))),
       segment_bytes_(std::min(segment_bytes, bytes_)),
       slots_(bytes_ == 0 ? 0 : slots_for(bytes_, segment_bytes_)),
       arrived_(static_cast<std::size_t>(slots_), 0),
@@ -52,7 +52,7 @@ void ReduceInbox::reduce_segment(std::int64_t segment) {
   for (int rank = 0; rank < size_; ++rank) {
     sources_[static_cast<std::size_t>(rank)] = rank == rank_ ? own_ + begin : slot(rank, segment);
   }
-  reduce_in_order(reduction_, sources_, out_ + begin, bytes / size_of(type_), type_);
+  reduce_in_order(reduction_, sources_, out_ + begin, bytes / static_cast<std::int64_t>(size_of(type_)), type_);
 }
 
 }  // namespace headroom

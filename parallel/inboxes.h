@@ -30,7 +30,7 @@ class GatherInbox final : public Inbox {
 class ReduceInbox final : public Inbox {
  public:
   // `own` and `out` are `elements` long and may be the same.
-  ReduceInbox(MpiGroup& group, Reduction reduction, NumberType type, const std::byte* own, std::byte* out,
+  ReduceInbox(MpiGroup& group, Reduction reduction, DType type, const std::byte* own, std::byte* out,
               std::int64_t elements, std::int64_t segment_bytes);
 
   std::byte* place(int rank, std::int64_t segment) override;
@@ -44,7 +44,7 @@ class ReduceInbox final : public Inbox {
   void reduce_segment(std::int64_t segment);
 
   Reduction reduction_;
-  NumberType type_;
+  DType type_;
   int rank_;
   int size_;
   const std::byte* own_;

@@ -1,5 +1,7 @@
 #include "parallel/mesh.h"
 
+#include "parallel/imagined_communicator.h"
+
 namespace headroom {
 namespace {
 
@@ -34,16 +36,32 @@ void check_layout(Layout layout, int ranks) {
 
 }  // namespace
 
-Mesh::Mesh(std::unique_ptr<Communicator> world, Layout layout) : layout_(layout), world_(std::move(world)) {
+Mesh::Mesh(std::unique_ptr<Communicator> world, Layout layout, Device device, Transport transport)
+    : layout_(layout), world_(std::move(world)) {
   check_layout(layout, world_->size());
-  const int data_rank = world_->rank() / layout.tensor;
-  const int tensor_rank = world_->rank() % layout.tensor;
-  data_ = world_->split(tensor_rank, data_rank);
-  tensor_ = world_->split(data_rank, tensor_rank);
+  const int rank = world_->rank();
+  const int data_rank = rank / layout.tensor;
+  const int tensor_rank = rank % layout.tensor;
+  // One for the device over all ranks, of which the parts are split; it is not needed after that.
+  DeviceCommunicator all = for_device(world_->split(0, rank), device, transport);
+  data_ = all.communicator->split(tensor_rank, data_rank);
+  tensor_ = all.communicator->split(data_rank, tensor_rank);
+  transport_ = std::move(all.transport);
 }
+
+Mesh::Mesh(Layout layout, std::unique_ptr<Communicator> world, std::unique_ptr<Communicator> data,
+           std::unique_ptr<Communicator> tensor)
+    : layout_(layout), world_(std::move(world)), data_(std::move(data)), tensor_(std::move(tensor)) {}
 
 Mesh Mesh::single() {
   return Mesh(make_self_communicator(), Layout{});
+}
+
+Mesh Mesh::imagined(Layout layout, int rank) {
+  check_layout(layout, layout.ranks());
+  return Mesh(layout, make_imagined_communicator(rank, layout.ranks()),
+              make_imagined_communicator(rank / layout.tensor, layout.data),
+              make_imagined_communicator(rank % layout.tensor, layout.tensor));
 }
 
 }  // namespace headroom

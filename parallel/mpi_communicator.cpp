@@ -26,8 +26,8 @@ struct Parts {
   std::int64_t stride;
   std::int64_t element_bytes;
 
-  Parts(std::int64_t all, int ranks, NumberType type)
-      : elements(all), stride((all + ranks - 1) / ranks), element_bytes(size_of(type)) {}
+  Parts(std::int64_t all, int ranks, DType type)
+      : elements(all), stride((all + ranks - 1) / ranks), element_bytes(static_cast<std::int64_t>(size_of(type))) {}
 
   std::int64_t first(int rank) const { return std::min(rank * stride, elements); }
   std::int64_t count(int rank) const { return first(rank + 1) - first(rank); }
@@ -43,33 +43,34 @@ class MpiCommunicator final : public Communicator {
   int size() const override { return group_->size(); }
 
   void all_reduce(Tensor x, Reduction reduction) override {
-    HEADROOM_CHECK(x.device() == Device::cpu, "all_reduce of a tensor that is not in host memory");
-    all_reduce_numbers(x.raw(), {Collective::all_reduce, number_type(x.dtype()), reduction, 0, x.elements()});
+    check_on_host("all_reduce", x);
+    all_reduce_numbers(x.raw(), {Collective::all_reduce, x.dtype(), reduction, 0, x.elements()});
   }
   void all_reduce(std::span<double> values, Reduction reduction) override {
-    all_reduce_numbers(values.data(), {Collective::all_reduce, NumberType::f64, reduction, 0, std::ssize(values)});
+    all_reduce_numbers(values.data(), {Collective::all_reduce, DType::f64, reduction, 0, std::ssize(values)});
   }
   void all_reduce(std::span<std::int64_t> values, Reduction reduction) override {
-    all_reduce_numbers(values.data(), {Collective::all_reduce, NumberType::i64, reduction, 0, std::ssize(values)});
+    all_reduce_numbers(values.data(), {Collective::all_reduce, DType::i64, reduction, 0, std::ssize(values)});
   }
 
   void all_gather(const Tensor& shard, Tensor whole) override { all_gather_async(shard, whole)->wait(); }
 
   std::unique_ptr<Pending> all_gather_async(const Tensor& shard, Tensor whole) override {
     check_shard("all_gather", shard, whole, rank(), size());
+    check_on_host("all_gather", whole);
     std::byte* const own = part_of(whole, rank(), shard.bytes());
     if (own != shard.raw()) std::copy_n(static_cast<const std::byte*>(shard.raw()), shard.bytes(), own);
-    const NumberType type = number_type(whole.dtype());
-    return gather({Collective::all_gather, type, Reduction::sum, 0, whole.elements()},
-                  Parts(whole.elements(), size(), type), whole.raw());
+    return gather({Collective::all_gather, whole.dtype(), Reduction::sum, 0, whole.elements()},
+                  Parts(whole.elements(), size(), whole.dtype()), whole.raw());
   }
 
   void reduce_scatter(const Tensor& whole, Tensor shard) override { reduce_scatter_async(whole, shard)->wait(); }
 
   std::unique_ptr<Pending> reduce_scatter_async(const Tensor& whole, Tensor shard) override {
     check_shard("reduce_scatter", shard, whole, rank(), size());
-    return scatter({Collective::reduce_scatter, number_type(whole.dtype()), Reduction::sum, 0, whole.elements()},
-                   whole.raw(), shard.raw());
+    check_on_host("reduce_scatter", whole);
+    return scatter({Collective::reduce_scatter, whole.dtype(), Reduction::sum, 0, whole.elements()}, whole.raw(),
+                   shard.raw());
   }
 
   std::vector<std::vector<std::byte>> gather_bytes(std::span<const std::byte> message, int root) override {
@@ -158,7 +159,7 @@ class MpiCommunicator final : public Communicator {
   }
 
   void all_reduce_numbers(void* numbers, const Announcement& announcement) {
-    if (announcement.elements * size_of(announcement.type) * size() <= kSmallAllReduce) {
+    if (announcement.elements * static_cast<std::int64_t>(size_of(announcement.type)) * size() <= kSmallAllReduce) {
       all_reduce_small(numbers, announcement);
       return;
     }
@@ -182,7 +183,7 @@ class MpiCommunicator final : public Communicator {
     check_root(announcement.root, size());
     std::vector<std::int64_t> sizes(static_cast<std::size_t>(size()));
     sizes[static_cast<std::size_t>(rank())] = std::ssize(message);
-    gather(announcement, Parts(size(), size(), NumberType::i64), sizes.data())->wait();
+    gather(announcement, Parts(size(), size(), DType::i64), sizes.data())->wait();
     return sizes;
   }
 

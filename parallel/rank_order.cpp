@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 namespace headroom {
@@ -21,10 +22,14 @@ struct Max {
   }
 };
 
-template <class T, class Op>
-void reduce_two(const T* a, const T* b, T* out, std::int64_t n) {
+// What numbers of T are reduced in.
+template <class T>
+using Wide = std::conditional_t<std::is_same_v<T, bf16>, float, T>;
+
+template <class Op, class A, class B, class Out>
+void reduce_two(const A* a, const B* b, Out* out, std::int64_t n) {
 #pragma omp simd
-  for (std::int64_t i = 0; i < n; ++i) out[i] = Op::of(a[i], b[i]);
+  for (std::int64_t i = 0; i < n; ++i) out[i] = Out(Op::of(Wide<A>(a[i]), Wide<B>(b[i])));
 }
 
 // Block by block, so that the partial result stays in the first-level cache, and apart from `out`, which may be any
@@ -32,13 +37,13 @@ void reduce_two(const T* a, const T* b, T* out, std::int64_t n) {
 template <class T, class Op>
 void reduce_many(std::span<const void* const> sources, T* out, std::int64_t n) {
   constexpr std::int64_t kBlock = 1024;
-  alignas(64) T partial[kBlock];
+  alignas(64) Wide<T> partial[kBlock];
   for (std::int64_t begin = 0; begin < n; begin += kBlock) {
     const std::int64_t count = std::min(kBlock, n - begin);
     const auto source = [&](std::size_t k) { return static_cast<const T*>(sources[k]) + begin; };
-    reduce_two<T, Op>(source(0), source(1), partial, count);
-    for (std::size_t k = 2; k < sources.size(); ++k) reduce_two<T, Op>(partial, source(k), partial, count);
-    std::memcpy(out + begin, partial, static_cast<std::size_t>(count) * sizeof(T));
+    reduce_two<Op>(source(0), source(1), partial, count);
+    for (std::size_t k = 2; k < sources.size(); ++k) reduce_two<Op>(partial, source(k), partial, count);
+    std::transform(partial, partial + count, out + begin, [](Wide<T> value) { return T(value); });
   }
 }
 
@@ -48,8 +53,8 @@ void reduce_as(std::span<const void* const> sources, void* out, std::int64_t ele
   if (sources.size() == 1) {
     if (out != sources[0]) std::memcpy(out, sources[0], static_cast<std::size_t>(elements) * sizeof(T));
   } else if (sources.size() == 2) {
-    reduce_two<T, Op>(static_cast<const T*>(sources[0]), static_cast<const T*>(sources[1]), static_cast<T*>(out),
-                      elements);
+    reduce_two<Op>(static_cast<const T*>(sources[0]), static_cast<const T*>(sources[1]), static_cast<T*>(out),
+                   elements);
   } else {
     reduce_many<T, Op>(sources, static_cast<T*>(out), elements);
   }
@@ -58,17 +63,21 @@ void reduce_as(std::span<const void* const> sources, void* out, std::int64_t ele
 }  // namespace
 
 void reduce_in_order(Reduction reduction, std::span<const void* const> sources, void* out, std::int64_t elements,
-                     NumberType type) {
+                     DType type) {
   HEADROOM_CHECK(!sources.empty(), "a reduction of nothing");
   const auto reduce = [&]<class T>(T) {
     reduction == Reduction::sum ? reduce_as<T, Sum>(sources, out, elements) : reduce_as<T, Max>(sources, out, elements);
   };
   switch (type) {
-    case NumberType::f32:
+    case DType::f32:
       return reduce(float{});
-    case NumberType::f64:
+    case DType::f64:
       return reduce(double{});
-    case NumberType::i64:
+    case DType::bf16:
+      return reduce(bf16{});
+    case DType::i32:
+      return reduce(std::int32_t{});
+    case DType::i64:
       return reduce(std::int64_t{});
   }
 }

@@ -6,13 +6,13 @@
 #include <span>
 
 #include "parallel/communicator.h"
-#include "parallel/number_type.h"
 
 namespace headroom {
 
 // out[i] = reduction over `sources`, in their order, of element i. All are blocks of `elements` numbers of `type`;
-// `out` may be one of the sources, but may not overlap them otherwise. A maximum over a NaN is NaN.
+// `out` may be one of the sources, but may not overlap them otherwise. bf16 is reduced in f32 and rounded once. A
+// maximum over a NaN is NaN.
 void reduce_in_order(Reduction reduction, std::span<const void* const> sources, void* out, std::int64_t elements,
-                     NumberType type);
+                     DType type);
 
 }  // namespace headroom

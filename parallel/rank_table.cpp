@@ -7,13 +7,26 @@
 #include <vector>
 
 #include "base/system.h"
+#include "parallel/rank_words.h"
 #include "parallel/runtime.h"
 
 namespace headroom {
 namespace {
 
-constexpr std::size_t kColumns = 7;
-using Row = std::array<std::string, kColumns>;
+using Row = std::vector<std::string>;
+
+struct Column {
+  const char* name;
+  bool right;  // numbers stand to the right, words to the left
+};
+constexpr std::array<Column, 8> kColumns = {{{"rank", true},
+                                             {"data", true},
+                                             {"tensor", true},
+                                             {"host", false},
+                                             {"pid", true},
+                                             {"threads", true},
+                                             {"cores", false},
+                                             {"gpu", false}}};
 
 // Cores this process may run on, as ranges: "0-3,8".
 std::string cores() {
@@ -33,39 +46,18 @@ std::string cores() {
   return text;
 }
 
-std::string joined(const Row& row) {
-  std::string text;
-  for (const std::string& cell : row) text += cell + '\n';
-  return text;
-}
-
-Row parted(const std::vector<std::byte>& bytes) {
-  Row row;
-  std::size_t column = 0;
-  for (const std::byte byte : bytes) {
-    const char letter = static_cast<char>(byte);
-    if (letter == '\n') {
-      ++column;
-    } else {
-      row[column] += letter;
-    }
-  }
-  return row;
-}
-
-// Columns as wide as their widest cell; numbers to the right, words to the left.
+// Columns as wide as their widest cell.
 std::string aligned(const std::vector<Row>& rows) {
-  constexpr std::array<bool, kColumns> kRight = {true, true, true, false, true, true, false};
-  std::array<std::size_t, kColumns> widths{};
+  std::array<std::size_t, kColumns.size()> widths{};
   for (const Row& row : rows) {
-    for (std::size_t i = 0; i < kColumns; ++i) widths[i] = std::max(widths[i], row[i].size());
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
   }
   std::string table;
   for (const Row& row : rows) {
     std::string line;
-    for (std::size_t i = 0; i < kColumns; ++i) {
+    for (std::size_t i = 0; i < row.size(); ++i) {
       if (i > 0) line += "  ";
-      line += kRight[i] ? fmt::format("{:>{}}", row[i], widths[i]) : fmt::format("{:<{}}", row[i], widths[i]);
+      line += kColumns[i].right ? fmt::format("{:>{}}", row[i], widths[i]) : fmt::format("{:<{}}", row[i], widths[i]);
     }
     line.erase(line.find_last_not_of(' ') + 1);
     table += table.empty() ? line : '\n' + line;
@@ -75,15 +67,18 @@ std::string aligned(const std::vector<Row>& rows) {
 
 }  // namespace
 
-std::string describe_ranks(Communicator& world, int tensor_size, int threads) {
+std::string describe_ranks(Communicator& world, int tensor_size, int threads, const std::string& gpu) {
   const int rank = world.rank();
-  const std::string own =
-      joined({fmt::format("{}", rank), fmt::format("{}", rank / tensor_size), fmt::format("{}", rank % tensor_size),
-              host_name(), fmt::format("{}", getpid()), fmt::format("{}", threads), cores()});
-  const auto messages = world.gather_bytes(std::as_bytes(std::span<const char>(own)), 0);
+  std::vector<Row> rows = gather_words(
+      world, {fmt::format("{}", rank), fmt::format("{}", rank / tensor_size), fmt::format("{}", rank % tensor_size),
+              host_name(), fmt::format("{}", getpid()), fmt::format("{}", threads), cores(), gpu});
   if (rank != 0) return {};
-  std::vector<Row> rows = {{"rank", "data", "tensor", "host", "pid", "threads", "cores"}};
-  for (const auto& message : messages) rows.push_back(parted(message));
+  Row names;
+  for (const Column& column : kColumns) names.emplace_back(column.name);
+  rows.insert(rows.begin(), std::move(names));
+  if (std::all_of(rows.begin() + 1, rows.end(), [](const Row& row) { return row.back().empty(); })) {
+    for (Row& row : rows) row.pop_back();
+  }
   return aligned(rows);
 }
 

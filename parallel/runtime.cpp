@@ -48,6 +48,16 @@ int world_rank() {
 
 }  // namespace
 
+void abort_all_ranks(int status) {
+  int started = 0;
+  int finished = 0;
+  MPI_Initialized(&started);
+  MPI_Finalized(&finished);
+  if (started != 0 && finished == 0) end_all_ranks(status);
+  std::fflush(nullptr);
+  std::_Exit(status);
+}
+
 ParallelRuntime::ParallelRuntime(int* argc, char*** argv)
     : started_(started_by_launcher([](const char* variable) { return std::getenv(variable); })) {
   if (!started_) return;
@@ -93,12 +103,6 @@ bool ParallelRuntime::all_failed_together(double seconds) {
     if (MPI_Test(&request, &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) return false;
   }
   return done != 0;
-}
-
-void ParallelRuntime::abort(int status) {
-  if (started_) end_all_ranks(status);
-  std::fflush(nullptr);
-  std::_Exit(status);
 }
 
 }  // namespace headroom

@@ -9,6 +9,10 @@
 
 namespace headroom {
 
+// Ends every rank of a running MPI at once with this exit status, or this process where no MPI runs. From any thread:
+// for what watches over the others.
+[[noreturn]] void abort_all_ranks(int status);
+
 // Starts MPI for the lifetime of the object (RAII). When the process was not started by a launcher, MPI is left alone
 // and the world is a group of one. Only the main thread talks to MPI (MPI_THREAD_FUNNELED). An exception that nobody
 // catches is printed with the rank, and ends all ranks.
@@ -30,7 +34,7 @@ class ParallelRuntime {
   bool all_failed_together(double seconds);
 
   // Ends every rank at once with this exit status; for failures that only one rank sees.
-  [[noreturn]] void abort(int status);
+  [[noreturn]] void abort(int status) { abort_all_ranks(status); }
 
  private:
   bool started_;  // MPI
@@ -48,16 +52,16 @@ bool started_by_launcher(const EnvironmentLookup& lookup);
 std::string lonely_ranks_diagnosis(int world_size);
 std::string lonely_ranks_diagnosis(int world_size, const EnvironmentLookup& lookup);
 
-// A table of ranks: rank, data x tensor coordinates, host, pid, cores bound to, threads; the same on every rank's
-// return only at rank 0 (others get an empty string). Collective.
-std::string describe_ranks(Communicator& world, int tensor_size, int threads);
+// A table of ranks: rank, data x tensor coordinates, host, pid, threads, cores bound to, and `gpu` if any rank has one;
+// at rank 0 (others get an empty string). Collective.
+std::string describe_ranks(Communicator& world, int tensor_size, int threads, const std::string& gpu = {});
 
-// Seconds of one all-reduce of `bytes`, the median of several after a warm-up, and the bus bandwidth it means
-// (2 (n-1)/n bytes / seconds). Collective.
+// Seconds of one all-reduce of `bytes` of `device`, the median of several after a warm-up, and the bus bandwidth it
+// means (2 (n-1)/n bytes / seconds). Collective; for a GPU, `group` must serve it.
 struct AllReduceTiming {
   double seconds;
   double bytes_per_second;
 };
-AllReduceTiming time_all_reduce(Communicator& world, std::int64_t bytes);
+AllReduceTiming time_all_reduce(Communicator& group, std::int64_t bytes, Device device = Device::cpu);
 
 }  // namespace headroom

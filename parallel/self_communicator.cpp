@@ -3,6 +3,7 @@
 
 #include "parallel/collective_checks.h"
 #include "parallel/communicator.h"
+#include "tensor/ops.h"
 
 namespace headroom {
 namespace {
@@ -18,9 +19,7 @@ class SelfCommunicator final : public Communicator {
   int rank() const override { return 0; }
   int size() const override { return 1; }
 
-  void all_reduce(Tensor x, Reduction) override {
-    HEADROOM_CHECK(x.device() == Device::cpu, "all_reduce of a tensor that is not in host memory");
-  }
+  void all_reduce(Tensor, Reduction) override {}
 
   void all_gather(const Tensor& shard, Tensor whole) override { copy("all_gather", shard, whole, shard, whole); }
   std::unique_ptr<Pending> all_gather_async(const Tensor& shard, Tensor whole) override {
@@ -61,7 +60,12 @@ class SelfCommunicator final : public Communicator {
  private:
   void copy(const char* collective, const Tensor& shard, const Tensor& whole, const Tensor& from, const Tensor& to) {
     check_shard(collective, shard, whole, 0, 1);
-    if (from.raw() != to.raw()) std::memcpy(to.raw(), from.raw(), static_cast<std::size_t>(from.bytes()));
+    if (from.raw() == to.raw() || from.elements() == 0) return;
+    if (from.device() == Device::cpu) {
+      std::memcpy(to.raw(), from.raw(), static_cast<std::size_t>(from.bytes()));
+    } else {
+      ops::copy(from.flat_range(0, from.elements()), to.flat_range(0, to.elements()));
+    }
   }
 };
 

@@ -17,7 +17,8 @@ struct ReleaseMemory {
   void operator()(void* memory) const;
 };
 
-// One aligned, zeroed block of memory on a device; freed with the object.
+// One aligned, zeroed block of memory on a device; freed with the object. Throws as `backend` does when the device is
+// not there.
 class Buffer {
  public:
   Buffer() = default;
@@ -48,19 +49,22 @@ class Arena {
   static Arena measuring(Device device);
   explicit Arena(const Arena& plan, const std::string& purpose);
 
-  // A tensor of this shape, 64-byte aligned. `category` groups the sizes in the plan ("attention", "logits").
+  // A tensor of this shape, 256-byte aligned. `category` groups the sizes in the plan ("attention", "logits").
   // Throws ExitCode::internal when a real arena is asked for more than was measured.
   Tensor take(Shape shape, DType dtype, const std::string& category);
 
-  // Starts handing out from the beginning again: the same memory cut for another pass. Earlier tensors become stale.
-  void rewind();
+  // Hands out again what was taken since bytes() was `mark`: the same memory cut for another pass. The tensors taken
+  // since then become stale.
+  void rewind(std::size_t mark);
 
   std::size_t bytes() const { return used_; }
+  Device device() const { return device_; }
 
   struct Category {
     std::string name;
     std::size_t bytes;
   };
+  // As measured.
   const std::vector<Category>& categories() const { return categories_; }
 
  private:
@@ -71,5 +75,15 @@ class Arena {
   std::size_t used_ = 0;
   std::vector<Category> categories_;
 };
+
+// One arena for everything that `cut(arena)` takes: measured, allocated, cut.
+template <class Cut>
+std::unique_ptr<Arena> planned_arena(Device device, const std::string& purpose, const Cut& cut) {
+  Arena measure = Arena::measuring(device);
+  cut(measure);
+  auto arena = std::make_unique<Arena>(measure, purpose);
+  cut(*arena);
+  return arena;
+}
 
 }  // namespace headroom

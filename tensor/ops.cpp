@@ -1,12 +1,12 @@
 #include "tensor/ops.h"
 
+#include "tensor/backend.h"
 #include "tensor/cpu/table.h"
 
 namespace headroom {
 
 const OpTable& op_table(Device device) {
-  if (device == Device::cpu) return cpu::op_table();
-  throw Error(ExitCode::usage, "this build has no operations for that device", "Set device = \"cpu\".");
+  return device == Device::cpu ? cpu::op_table() : *backend(device).operations;
 }
 
 }  // namespace headroom

@@ -16,6 +16,10 @@ namespace headroom {
 // Where a tensor's memory is and which table of operations works on it.
 enum class Device : std::uint8_t { cpu, cuda };
 
+constexpr std::string_view name_of(Device device) {
+  return device == Device::cpu ? "cpu" : "cuda";
+}
+
 // Up to four extents.
 class Shape {
  public:
@@ -60,9 +64,16 @@ class Tensor {
 
   void* raw() const { return data_; }
 
-  // The numbers; T must be the dtype's C++ type. On Device::cuda the pointer is a device pointer.
+  // The numbers in host memory; T must be the dtype's C++ type. Those of a GPU: see tensor/transfer.h.
   template <class T>
   T* data() const {
+    HEADROOM_CHECK(device_ == Device::cpu || data_ == nullptr, "a tensor {} on a GPU read as host memory",
+                   shape_.text());
+    return address<T>();
+  }
+  // Where the numbers are on their device, for the code that runs there.
+  template <class T>
+  T* address() const {
     HEADROOM_CHECK(dtype_of<T>() == dtype_, "a {} tensor read as {}", name_of(dtype_), name_of(dtype_of<T>()));
     return static_cast<T*>(data_);
   }

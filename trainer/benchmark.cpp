@@ -10,6 +10,7 @@
 #include "analysis/snapshot.h"
 #include "base/random.h"
 #include "base/system.h"
+#include "tensor/backend.h"
 #include "tensor/cpu/product_log.h"
 #include "trainer/communication_formula.h"
 #include "trainer/engine.h"
@@ -48,7 +49,7 @@ Batch random_batch(std::int64_t sequences, std::int64_t seq, std::int64_t vocab,
 // The monitor, and how long it takes.
 class TimedMonitor final : public ActivationTap {
  public:
-  explicit TimedMonitor(std::int64_t layers) : monitor_(layers) {}
+  TimedMonitor(const ModelConfig& model, Device device) : monitor_(model.n_layers, model.hidden_size, device) {}
 
   void hidden(Site site, std::int64_t layer, const Tensor& rows, std::int64_t first_row) override {
     const auto begin = Clock::now();
@@ -101,18 +102,19 @@ double time_snapshot(const RunConfig& config, Transformer& model, const Mesh& me
 }  // namespace
 
 BenchmarkResult run_benchmark(const RunConfig& loaded, ParallelRuntime& runtime) {
-  check_device(loaded);
+  const Device device = device_for(loaded);
   auto world = runtime.world();
   refuse_lonely_ranks(*world);
-  const Layout layout = layout_for(loaded, world->size());
-  const Mesh mesh(std::move(world), layout);
+  const StartedMesh started = start_mesh(loaded, std::move(world), device);
+  const Mesh& mesh = started.mesh;
+  const Layout layout = mesh.layout();
   const int threads = set_threads(loaded, mesh.world());
   const RunConfig config =
       resolved_for(loaded, layout, loaded.model.vocab_size == 0 ? kVocabulary : loaded.model.vocab_size);
   const std::int64_t tokens = config.train.global_batch * config.model.seq_len;
 
-  Engine engine(config, mesh);
-  TimedMonitor monitor(config.model.n_layers);
+  Engine engine(config, mesh, device);
+  TimedMonitor monitor(config.model, device);
   std::vector<Batch> batches;
   for (std::int64_t done = 0; done < config.train.global_batch / layout.data; done += config.train.micro_batch) {
     batches.push_back(random_batch(config.train.micro_batch, config.model.seq_len, config.model.vocab_size,
@@ -148,7 +150,7 @@ BenchmarkResult run_benchmark(const RunConfig& loaded, ParallelRuntime& runtime)
   result.communicated_formula = formula.data_bytes + formula.tensor_bytes;
   result.monitor_share = monitor.seconds() / static_cast<double>(config.train.steps) / result.step_seconds;
   result.parameters = engine.model().parameters().logical_elements();
-  result.peak_memory_bytes = peak_memory_bytes();
+  result.peak_memory_bytes = static_cast<std::int64_t>(backend(device).peak_bytes());
   mesh.world().all_reduce(std::span<std::int64_t>(&result.peak_memory_bytes, 1), Reduction::max);
 
   std::vector<cpu::Product> products;

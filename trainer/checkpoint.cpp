@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/hdf5.h"
+#include "tensor/transfer.h"
 
 namespace headroom {
 namespace {
@@ -14,7 +15,7 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 
 std::string rank_file(int rank) {
   return fmt::format("rank-{:05}.h5", rank);
@@ -33,43 +34,57 @@ H5Dims dims_of(const Shape& shape) {
   return dims;
 }
 
+// Numbers go into the file as f32 or f64; a tensor kept in fewer bits says so in an attribute.
 template <class T>
+void write_as(H5File& file, const std::string& name, const Tensor& tensor) {
+  const std::vector<T> numbers = download_as<T>(tensor);
+  file.write<T>(name, std::span<const T>(numbers), dims_of(tensor.shape()));
+  if (tensor.dtype() != dtype_of<T>()) file.set_attribute(name, "kept_as", std::string(name_of(tensor.dtype())));
+}
+
 void write_tensor(H5File& file, const std::string& name, const Tensor& tensor) {
-  file.write<T>(name, std::span<const T>(tensor.span<T>()), dims_of(tensor.shape()));
+  tensor.dtype() == DType::f64 ? write_as<double>(file, name, tensor) : write_as<float>(file, name, tensor);
 }
 
 template <class T>
+void read_as(const H5File& file, const std::string& name, const Tensor& tensor) {
+  const auto values = file.read<T>(name, dims_of(tensor.shape()));
+  upload_as(std::span<const T>(values), tensor);
+}
+
 void read_tensor(const H5File& file, const std::string& name, const Tensor& tensor) {
-  const std::vector<T> values = file.read<T>(name, dims_of(tensor.shape()));
-  std::copy(values.begin(), values.end(), tensor.data<T>());
+  tensor.dtype() == DType::f64 ? read_as<double>(file, name, tensor) : read_as<float>(file, name, tensor);
 }
 
-// One rank's part: its slices of the parameters (once a tensor rank) and its optimizer shard.
-template <class T>
+// The rank's optimizer state: name in the file, tensor.
+std::vector<std::pair<std::string, Tensor>> state_of(const AdamW& optimizer) {
+  std::vector<std::pair<std::string, Tensor>> state = {{"moments/first", optimizer.first_moment()},
+                                                       {"moments/second", optimizer.second_moment()}};
+  if (optimizer.master().present()) state.emplace_back("master", optimizer.master());
+  return state;
+}
+
 void write_rank(H5File& file, Engine& engine, bool with_parameters) {
   if (with_parameters) {
     for (const Parameter& parameter : engine.model().parameters().all()) {
       const std::string dataset = "parameters/" + parameter.name;
-      write_tensor<T>(file, dataset, parameter.value);
+      write_tensor(file, dataset, parameter.value);
       file.set_attribute(dataset, "axis", std::int64_t{parameter.partition == Partition::columns});
       file.set_attribute(dataset, "first", parameter.first);
       file.set_attribute(dataset, "real", parameter.real);
       file.set_attribute(dataset, "extent", parameter.logical[parameter.partition == Partition::columns ? 1 : 0]);
     }
   }
-  write_tensor<T>(file, "moments/first", engine.optimizer().first_moment());
-  write_tensor<T>(file, "moments/second", engine.optimizer().second_moment());
+  for (const auto& [name, tensor] : state_of(engine.optimizer())) write_tensor(file, name, tensor);
 }
 
-template <class T>
 void read_rank(const fs::path& checkpoint, Engine& engine, const Mesh& mesh) {
   const H5File parameters = H5File::open(checkpoint / rank_file(mesh.tensor().rank()));
   for (const Parameter& parameter : engine.model().parameters().all()) {
-    read_tensor<T>(parameters, "parameters/" + parameter.name, parameter.value);
+    read_tensor(parameters, "parameters/" + parameter.name, parameter.value);
   }
-  const H5File moments = H5File::open(checkpoint / rank_file(mesh.world().rank()));
-  read_tensor<T>(moments, "moments/first", engine.optimizer().first_moment());
-  read_tensor<T>(moments, "moments/second", engine.optimizer().second_moment());
+  const H5File state = H5File::open(checkpoint / rank_file(mesh.world().rank()));
+  for (const auto& [name, tensor] : state_of(engine.optimizer())) read_tensor(state, name, tensor);
 }
 
 struct ManifestFile {
@@ -198,8 +213,7 @@ CheckpointReceipt save_checkpoint(const fs::path& directory, const TrainingPosit
   H5File file = H5File::create(partial / rank_file(world.rank()));
   const DType dtype = engine.model().parameters().values().dtype();
   const bool with_parameters = mesh.data().rank() == 0;
-  dtype == DType::f64 ? write_rank<double>(file, engine, with_parameters)
-                      : write_rank<float>(file, engine, with_parameters);
+  write_rank(file, engine, with_parameters);
   file.commit();
   auto bytes = static_cast<std::int64_t>(fs::file_size(partial / rank_file(world.rank())));
   world.all_reduce(std::span<std::int64_t>(&bytes, 1), Reduction::sum);  // also: every file is there
@@ -241,8 +255,7 @@ TrainingPosition load_checkpoint(const fs::path& checkpoint, const CheckpointIde
               "Resume with the run's own config.toml; compare it with yours.");
   expect_same(checkpoint, "corpus", manifest.identity.corpus_fingerprint, identity.corpus_fingerprint,
               "Resume with the corpus it was trained on.");
-  engine.model().parameters().values().dtype() == DType::f64 ? read_rank<double>(checkpoint, engine, mesh)
-                                                             : read_rank<float>(checkpoint, engine, mesh);
+  read_rank(checkpoint, engine, mesh);
   return manifest.position;
 }
 

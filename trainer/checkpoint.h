@@ -1,8 +1,9 @@
 // Saving a run and going on from it, at the same layout.
 //
 //   checkpoints/step-00000500/manifest.json     written last: step, tokens, layout, fingerprints, files and sizes
-//   checkpoints/step-00000500/rank-00000.h5     a file a rank: moments/{first,second} of its optimizer shard; with
-//                                               data rank 0 also parameters/NAME, the tensor rank's own slice
+//   checkpoints/step-00000500/rank-00000.h5     a file a rank: moments/{first,second} and, with bf16 weights, master
+//                                               of its optimizer shard; with data rank 0 also parameters/NAME, the
+//                                               tensor rank's own slice
 //
 // A checkpoint is made in step-00000500.partial and renamed when everything is on disk.
 #pragma once

@@ -47,30 +47,40 @@ double cross_entropy_bytes(std::int64_t rows, std::int64_t chunk, double number,
   return static_cast<double>(rows / chunk) * of_chunk(chunk) + of_chunk(rows % chunk);
 }
 
+// Exchanges of hidden states that a block's backward makes again: its two normed inputs are gathered, and whoever kept
+// nothing of the block also sums the attention's output.
+double exchanges_again(Recompute level) {
+  if (level == Recompute::none) return 0.0;
+  return level == Recompute::block ? 3.0 : 2.0;
+}
+
 }  // namespace
 
 CommunicationFormula communication_formula(const RunConfig& config, const Layout& layout) {
   const ModelConfig& model = config.model;
   const ParameterCounts parameters = count_parameters(model);
   const auto bytes = static_cast<double>(size_of(config.train.dtype));
+  const auto wide = static_cast<double>(size_of(accumulator_of(config.train.dtype)));
   const double data = layout.data;
   const double tensor = layout.tensor;
   const double local = parameters.split / tensor + parameters.replicated;
 
   CommunicationFormula formula;
-  formula.data_bytes = 2.0 * (data - 1.0) / data * local * bytes;
+  // The norm's and the loss' sums are a few numbers.
+  constexpr double kNumber = sizeof(double);
+  formula.data_bytes = (data - 1.0) / data * local * (wide + bytes) + (data - 1.0) * 3.0 * kNumber;
 
   const std::int64_t rows = config.train.micro_batch * model.seq_len;
   const double micro_batches =
       static_cast<double>(config.train.global_batch) / data / static_cast<double>(config.train.micro_batch);
   const double layers = static_cast<double>(model.n_layers);
   const double exchanges =
-      8.0 * layers + 4.0 + (config.train.recompute == Recompute::block ? 4.0 * (layers - 1.0) : 0.0);
+      8.0 * layers + 4.0 + exchanges_again(config.train.recompute) * (layers - 1.0);
   const double hidden_states =
       (tensor - 1.0) / tensor * exchanges * static_cast<double>(rows * model.hidden_size) * bytes;
   formula.tensor_bytes =
-      micro_batches * (hidden_states + cross_entropy_bytes(rows, config.train.loss_chunk, bytes, tensor)) +
-      all_reduce_bytes(parameters.replicated * bytes, tensor);
+      micro_batches * (hidden_states + cross_entropy_bytes(rows, config.train.loss_chunk, wide, tensor)) +
+      all_reduce_bytes(parameters.replicated * wide, tensor) + (tensor - 1.0) * kNumber;
   return formula;
 }
 

@@ -19,7 +19,7 @@ struct RunConfig {
   std::string name = "run";  // the directory under `runs_dir`
   std::filesystem::path runs_dir = "runs";
   std::string variant;          // a label for reports, e.g. "TVR + DyT"
-  std::string device = "auto";  // auto | cpu
+  std::string device = "auto";  // auto | cpu | cuda
   std::uint64_t seed = 1;
 
   ModelConfig model;
@@ -45,6 +45,7 @@ struct RunConfig {
     int data = 0;     // 0: what is left of the ranks
     int tensor = 1;   //
     int threads = 0;  // a rank; 0: this host's cores / ranks on this host
+    Transport transport = Transport::automatic;  // between GPUs
   } parallel;
 
   struct {

@@ -111,7 +111,8 @@ void add_general(std::vector<ConfigKey>& keys) {
   keys.push_back(text(KEY(name), "the run's directory under runs_dir"));
   keys.push_back(path(KEY(runs_dir), "where runs are kept"));
   keys.push_back(text(KEY(variant), "a label for reports, for example \"TVR + DyT\""));
-  keys.push_back(choice(KEY(device), {"auto", "cpu"}, does_not_compute, "where the model computes"));
+  keys.push_back(choice(KEY(device), {"auto", "cpu", "cuda"}, does_not_compute,
+                        "where the model computes; auto: on a GPU if there is one"));
   keys.push_back(integer(KEY(seed), {0, std::numeric_limits<std::int64_t>::max()}, "", computes,
                          "initialisation and data order follow from it"));
 }
@@ -163,6 +164,8 @@ void add_optim(std::vector<ConfigKey>& keys) {
   keys.push_back(real(KEY(optim.eps), kPositive, "", computes, "AdamW's epsilon"));
   keys.push_back(real(KEY(optim.weight_decay), kNotNegative, "", computes, "decoupled weight decay"));
   keys.push_back(real(KEY(optim.clip), kNotNegative, "", computes, "limit of the global gradient norm; 0: none"));
+  keys.push_back(choice(KEY(optim.moments), {"wide", "bf16"}, computes,
+                        "format of Adam's moments: that of the gradients, or bf16 (on a GPU)"));
   keys.push_back(choice(KEY(optim.schedule.kind), {"cosine", "linear", "wsd", "constant"}, computes,
                         "how the learning rate falls after warm-up"));
   keys.push_back(integer(KEY(optim.schedule.warmup_steps), kAnyCount, "steps", computes, "linear warm-up"));
@@ -185,8 +188,9 @@ void add_data_and_train(std::vector<ConfigKey>& keys) {
   keys.push_back(integer(KEY(train.global_batch), kSize, "sequences", computes, "of a step, over all ranks"));
   keys.push_back(integer(KEY(train.micro_batch), kSizeOrAuto, "sequences", does_not_compute,
                          "a rank takes at a time; 0 takes its whole share"));
-  keys.push_back(choice(KEY(train.dtype), {"f32", "f64"}, computes, "number format of weights and activations"));
-  keys.push_back(choice(KEY(train.recompute), {"none", "block"}, does_not_compute,
+  keys.push_back(choice(KEY(train.dtype), {"f32", "f64", "bf16"}, computes,
+                        "number format of weights and activations; bf16 on a GPU, with f32 master weights and gradients"));
+  keys.push_back(choice(KEY(train.recompute), {"none", "norms", "attention", "block"}, does_not_compute,
                         "block: keep only block inputs and compute each block again in the backward"));
   keys.push_back(integer(KEY(train.loss_chunk), kSize, "tokens", does_not_compute, "whose logits exist at once"));
   keys.push_back(real(KEY(train.bucket_mb), {0.0, 65536.0, true, false}, "MiB", does_not_compute,
@@ -199,6 +203,9 @@ void add_parallel(std::vector<ConfigKey>& keys) {
   keys.push_back(integer(KEY(parallel.tensor), {1, 1 << 20}, "ranks", does_not_compute, "tensor parallelism"));
   keys.push_back(integer(KEY(parallel.threads), {0, 4096}, "a rank", does_not_compute,
                          "compute threads; 0 divides the host's cores by its ranks"));
+  keys.push_back(choice(KEY(parallel.transport), {"auto", "nccl", "staged"}, does_not_compute,
+                        "how GPUs exchange tensors: NCCL, or MPI through host memory; auto: NCCL where each rank has "
+                        "its own GPU"));
 }
 
 void add_watching(std::vector<ConfigKey>& keys) {

@@ -2,9 +2,13 @@
 //
 //   zero gradients -> per micro-batch: forward, loss, backward (buckets reduced while the last one runs)
 //   -> gradient norm -> clip -> AdamW on the rank's shard -> TVR when due -> parameters gathered
+//
+// Everything that a step decides (the norm, the clipping, whether the numbers are finite) is decided where the model
+// is. A GPU is given the whole step and asked for its few results once, at the end.
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
@@ -25,11 +29,28 @@ struct StepOutcome {
   std::vector<double> kv_bias_mass;  // mean attention on the bias slot, one a layer; empty without a KV bias
 };
 
+// What an engine would hold and do.
+struct EnginePlan {
+  std::vector<Arena::Category> memory;
+  std::int64_t logical_parameters;  // of the model
+  std::int64_t local_parameters;    // on this rank, padding included
+  double flops_per_token;           // of the model, forward and backward
+};
+
 class Engine {
  public:
-  // Builds the model for `config` (resolved) on this rank of the mesh, initialised from config.seed, with memory for
-  // micro-batches of config.train.micro_batch sequences. The mesh must outlive the engine.
-  Engine(const RunConfig& config, const Mesh& mesh);
+  // Builds the model for `config` (resolved) on this rank of the mesh and on `device`, initialised from config.seed,
+  // with memory for micro-batches of config.train.micro_batch sequences: one arena, planned before it is taken. The
+  // mesh must outlive the engine.
+  Engine(const RunConfig& config, const Mesh& mesh, Device device);
+
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // What such an engine would be, without its memory; the device need not be there. `workspace`: bytes for its
+  // operations.
+  static EnginePlan plan(const RunConfig& config, const Mesh& mesh, Device device, std::int64_t workspace);
 
   // Runs optimizer step `step` (from 1) at learning rate `lr`. `before` is called with a micro-batch's index just
   // before its forward. The tap may be null. Collective; every rank gets the same outcome.
@@ -37,17 +58,35 @@ class Engine {
   StepOutcome step(std::int64_t step, double lr, std::span<const Batch> micro_batches, ActivationTap* tap,
                    const std::function<void(std::size_t)>& before);
 
-  Transformer& model() { return model_; }
-  AdamW& optimizer() { return optimizer_; }
-  const OptimizerShard& shard() const { return shard_; }
+  Transformer& model() { return parts_.model; }
+  AdamW& optimizer() { return parts_.optimizer; }
+  const OptimizerShard& shard() const { return parts_.shard; }
+  // Bytes of the arena by category.
+  const std::vector<Arena::Category>& memory() const { return memory_->categories(); }
 
  private:
+  // All that holds tensors, without their memory.
+  struct Parts {
+    Parts(const RunConfig& config, const Mesh& mesh, Device device);
+    void allocate(Arena& arena, const RunConfig& config, std::int64_t workspace_bytes);
+
+    Transformer model;
+    OptimizerShard shard;
+    GradientReduction reduction;
+    AdamW optimizer;
+    Tvr tvr;
+    Tensor sums;       // f64 [3]: loss and counted tokens over all ranks, the gradient's sum of squares
+    Tensor scale;      // f64 [2]: the gradient's norm, what it is multiplied by
+    Tensor workspace;  // of the device's operations; a CPU needs none
+  };
+
+  StepOutcome outcome_of(std::int64_t step, bool rescaled);
+
   RunConfig config_;
   const Mesh* mesh_;
-  Transformer model_;
-  OptimizerShard shard_;
-  GradientReduction reduction_;
-  AdamW optimizer_;
+  Device device_;
+  Parts parts_;
+  std::unique_ptr<Arena> memory_;
 };
 
 // The config's numbers that depend on the layout and the corpus filled in (micro_batch, vocab_size, derived model

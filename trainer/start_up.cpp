@@ -7,6 +7,8 @@
 #include <cstring>
 
 #include "base/system.h"
+#include "parallel/local_gpu.h"
+#include "tensor/backend.h"
 
 namespace headroom {
 namespace {
@@ -54,10 +56,39 @@ int set_threads(const RunConfig& config, Communicator& world) {
   return threads;
 }
 
-void check_device(const RunConfig& config) {
-  if (config.device == "auto" || config.device == "cpu") return;
-  throw Error(ExitCode::usage, fmt::format("device = \"{}\" is not in this build, which has: cpu", config.device),
-              "Set device = \"cpu\" or \"auto\".");
+Device device_for(const RunConfig& config) {
+  Device device = Device::cpu;
+  if (config.device == "cuda" || (config.device == "auto" && gpu_by_default())) {
+    backend(Device::cuda);  // throws what was seen
+    device = Device::cuda;
+  }
+  const DType dtype = config.train.dtype;
+  if (device == Device::cpu && (dtype == DType::bf16 || config.optim.moments == MomentFormat::bf16)) {
+    const std::optional<std::string> reason = why_no_gpu();
+    const std::string why = config.device == "auto" && reason ? " (no GPU: " + *reason + ")" : "";
+    throw Error(ExitCode::bad_config,
+                fmt::format("{} needs a GPU, and this run computes on the CPU{}",
+                            dtype == DType::bf16 ? "train.dtype = \"bf16\"" : "optim.moments = \"bf16\"", why),
+                "Set train.dtype = \"f32\" and optim.moments = \"wide\", or run where there is a GPU.");
+  }
+  if (device == Device::cuda && dtype == DType::f64) {
+    throw Error(ExitCode::bad_config, "train.dtype = \"f64\" is computed on the CPU only",
+                "Set device = \"cpu\", or train.dtype = \"f32\" or \"bf16\".");
+  }
+  return device;
+}
+
+StartedMesh start_mesh(const RunConfig& config, std::unique_ptr<Communicator> world, Device device) {
+  const Layout layout = layout_for(config, world->size());
+  std::vector<std::string> notes;
+  if (device == Device::cuda) {
+    const LocalGpu gpu = select_local_gpu(*world);
+    notes.push_back(fmt::format("GPU {}: {}", gpu.index, gpu.name));
+    if (!gpu.note.empty()) notes.push_back(gpu.note);
+  }
+  Mesh mesh(std::move(world), layout, device, config.parallel.transport);
+  if (device == Device::cuda && !mesh.transport().empty()) notes.push_back("tensors go by " + mesh.transport());
+  return {std::move(mesh), std::move(notes)};
 }
 
 void refuse_lonely_ranks(const Communicator& world) {

@@ -15,8 +15,18 @@ Layout layout_for(const RunConfig& config, int ranks);
 // Returns the number.
 int set_threads(const RunConfig& config, Communicator& world);
 
-// Throws ExitCode::usage when config.device asks for what this machine or build does not have.
-void check_device(const RunConfig& config);
+// Where the model computes: what config.device asks for, or for "auto" a GPU if there is one. Throws ExitCode::usage
+// saying what was seen when the asked-for is not there, and ExitCode::bad_config when train.dtype cannot be computed
+// there.
+Device device_for(const RunConfig& config);
+
+// The ranks as a mesh on that device, each with a GPU of its own where there are enough. Collective. Throws as Mesh and
+// select_local_gpu do.
+struct StartedMesh {
+  Mesh mesh;
+  std::vector<std::string> notes;  // for the start-up: this rank's GPU, the transport; empty on a CPU
+};
+StartedMesh start_mesh(const RunConfig& config, std::unique_ptr<Communicator> world, Device device);
 
 // Throws ExitCode::communication when the launcher started several processes that each believe they are alone.
 void refuse_lonely_ranks(const Communicator& world);

@@ -16,6 +16,7 @@
 #include "base/version.h"
 #include "data/corpus.h"
 #include "optim/schedule.h"
+#include "tensor/backend.h"
 #include "trainer/checkpoint.h"
 #include "trainer/communication_formula.h"
 #include "trainer/config_schema.h"
@@ -63,10 +64,10 @@ struct Outputs {
 
 class Run {
  public:
-  Run(const RunConfig& config, const Mesh& mesh, const Corpus& corpus, RunDirectory directory);
+  Run(const RunConfig& config, const Mesh& mesh, Device device, const Corpus& corpus, RunDirectory directory);
 
   // Says what a user should see before the first step.
-  void announce(int threads);
+  void announce(int threads, const std::vector<std::string>& device_notes);
   // Loads the newest checkpoint when resuming and opens the run's files.
   void open(bool resume);
   void train();
@@ -83,6 +84,7 @@ class Run {
 
   RunConfig config_;
   const Mesh* mesh_;
+  Device device_;
   const Corpus* corpus_;
   Outputs outputs_;
   Engine engine_;
@@ -101,19 +103,20 @@ CheckpointIdentity identity_of(const RunConfig& config, const Corpus& corpus) {
   return {fingerprint(config), hex_hash(parts), build_commit()};
 }
 
-Run::Run(const RunConfig& config, const Mesh& mesh, const Corpus& corpus, RunDirectory directory)
+Run::Run(const RunConfig& config, const Mesh& mesh, Device device, const Corpus& corpus, RunDirectory directory)
     : config_(config),
       mesh_(&mesh),
+      device_(device),
       corpus_(&corpus),
       outputs_(std::move(directory), mesh.world().rank(), config.log.level),
-      engine_(config, mesh),
+      engine_(config, mesh, device),
       data_(corpus.train, config, mesh),
       held_out_(corpus.valid, config.model.seq_len, static_cast<std::uint64_t>(config.eval.windows)),
-      monitor_(config.model.n_layers),
+      monitor_(config.model.n_layers, config.model.hidden_size, device),
       snapshots_(config, corpus),
       identity_(identity_of(config, corpus)) {}
 
-void Run::announce(int threads) {
+void Run::announce(int threads, const std::vector<std::string>& device_notes) {
   const std::string table = describe_ranks(mesh_->world(), mesh_->layout().tensor, threads);
   const AllReduceTiming timing = time_all_reduce(mesh_->world(), kAllReduceProbe);
   if (!root()) return;
@@ -123,6 +126,7 @@ void Run::announce(int threads) {
     log_info("all-reduce of {} MiB: {:.2f} ms, {:.2f} GB/s", kAllReduceProbe >> 20, timing.seconds * 1e3,
              timing.bytes_per_second * 1e-9);
   }
+  for (const std::string& note : device_notes) log_info("{}", note);
   for (const std::string& note : snapshots_.notes()) log_warning("probe: {}", note);
   log_info("corpus {} ({}): {} training tokens, {} held out", config_.data.corpus.string(), corpus_->train.form(),
            corpus_->train.size(), corpus_->valid.size());
@@ -214,7 +218,7 @@ ordered_json Run::one_step(std::int64_t step) {
   record.tokens = position_.tokens;
   record.step_tokens = step_tokens;
   record.batch_crc = data_.crc(batches);
-  record.memory_bytes = peak_memory_bytes();
+  record.memory_bytes = static_cast<std::int64_t>(backend(device_).peak_bytes());
   mesh_->world().all_reduce(std::span<std::int64_t>(&record.memory_bytes, 1), Reduction::max);
   record.dyt_alphas = engine_.model().dyt_alphas();
   std::optional<MonitorRecord> monitor;
@@ -331,11 +335,11 @@ RunDirectory take_directory(const std::filesystem::path& path, bool resume, Comm
 }  // namespace
 
 std::filesystem::path train(const RunConfig& loaded, const TrainOptions& options, ParallelRuntime& runtime) {
-  check_device(loaded);
+  const Device device = device_for(loaded);
   auto world = runtime.world();
   refuse_lonely_ranks(*world);
-  const Layout layout = layout_for(loaded, world->size());
-  const Mesh mesh(std::move(world), layout);
+  const StartedMesh started = start_mesh(loaded, std::move(world), device);
+  const Mesh& mesh = started.mesh;
   const int threads = set_threads(loaded, mesh.world());
 
   if (loaded.data.corpus.empty()) {
@@ -343,10 +347,10 @@ std::filesystem::path train(const RunConfig& loaded, const TrainOptions& options
                 "Make a corpus with `headroom tokenize` and name its directory (--set data.corpus=...).");
   }
   const Corpus corpus = Corpus::open(loaded.data.corpus, loaded.data.valid);
-  const RunConfig config = resolved_for(loaded, layout, corpus.vocab_size);
+  const RunConfig config = resolved_for(loaded, mesh.layout(), corpus.vocab_size);
   RunDirectory directory = take_directory(config.runs_dir / config.name, options.resume, mesh.world());
-  Run run(config, mesh, corpus, std::move(directory));
-  run.announce(threads);
+  Run run(config, mesh, device, corpus, std::move(directory));
+  run.announce(threads, started.notes);
   run.open(options.resume);
   run.train();
   return run.path();

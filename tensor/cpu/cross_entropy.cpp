@@ -1,8 +1,8 @@
 // Softmax and cross-entropy over a shard of the vocabulary, in place: logits become exponentials, exponentials become
 // gradients. Between the passes the ranks of a tensor group exchange one number a row.
 #include <algorithm>
+#include <cmath>
 #include <limits>
-#include <span>
 #include <string_view>
 
 #include "tensor/cpu/dispatch.h"
@@ -13,9 +13,9 @@
 namespace headroom::cpu {
 namespace {
 
-void check_targets(std::string_view op, std::span<const std::int32_t> targets, const Tensor& logits) {
-  HEADROOM_CHECK(static_cast<std::int64_t>(targets.size()) == logits.rows(), "{}: {} targets for logits {}", op,
-                 targets.size(), logits.shape().text());
+void check_targets(std::string_view op, const Tensor& targets, const Tensor& logits) {
+  HEADROOM_CHECK(targets.elements() == logits.rows(), "{}: {} targets for logits {}", op, targets.elements(),
+                 logits.shape().text());
 }
 
 void check_real_columns(std::string_view op, std::int64_t real_columns, const Tensor& logits) {
@@ -43,8 +43,8 @@ void row_max(const Tensor& logits, std::int64_t real_columns, Tensor row_max) {
   });
 }
 
-void exp_and_sum(const Tensor& row_max, std::span<const std::int32_t> targets, std::int64_t first_column,
-                 std::int64_t real_columns, Tensor logits, Tensor sum_exp, Tensor target_logit) {
+void exp_and_sum(const Tensor& row_max, const Tensor& targets, std::int64_t first_column, std::int64_t real_columns,
+                 Tensor logits, Tensor sum_exp, Tensor target_logit) {
   check_same_dtype("exp_and_sum", logits, row_max, sum_exp, target_logit);
   check_targets("exp_and_sum", targets, logits);
   check_elements("exp_and_sum", "row_max", row_max, logits.rows());
@@ -59,11 +59,12 @@ void exp_and_sum(const Tensor& row_max, std::span<const std::int32_t> targets, s
     T* values = logits.data<T>();
     T* sums = sum_exp.data<T>();
     T* chosen = target_logit.data<T>();
+    const std::int32_t* ids = targets.data<std::int32_t>();
     parallel_for(logits.rows(), rows_grain(columns), [=](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) {
         T* line = values + row * columns;
         const T largest = maxima[row];
-        const std::int32_t target = targets[static_cast<std::size_t>(row)];
+        const std::int32_t target = ids[row];
         const std::int64_t column = std::int64_t{target} - first_column;
         const bool here = target >= 0 && column >= 0 && column < real_columns;
         chosen[row] = here ? line[column] - largest : T{0};
@@ -86,7 +87,7 @@ void exp_and_sum(const Tensor& row_max, std::span<const std::int32_t> targets, s
   });
 }
 
-void cross_entropy_backward(const Tensor& sum_exp, std::span<const std::int32_t> targets, std::int64_t first_column,
+void cross_entropy_backward(const Tensor& sum_exp, const Tensor& targets, std::int64_t first_column,
                             std::int64_t real_columns, double scale, Tensor logits) {
   check_same_dtype("cross_entropy_backward", logits, sum_exp);
   check_targets("cross_entropy_backward", targets, logits);
@@ -95,11 +96,12 @@ void cross_entropy_backward(const Tensor& sum_exp, std::span<const std::int32_t>
   dispatch(logits.dtype(), [&]<class T>() {
     const std::int64_t columns = logits.columns();
     const T* sums = sum_exp.data<T>();
+    const std::int32_t* ids = targets.data<std::int32_t>();
     T* values = logits.data<T>();
     parallel_for(logits.rows(), rows_grain(columns), [=](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) {
         T* line = values + row * columns;
-        const std::int32_t target = targets[static_cast<std::size_t>(row)];
+        const std::int32_t target = ids[row];
         if (target < 0) {
           std::fill(line, line + real_columns, T{0});
           continue;
@@ -114,12 +116,48 @@ void cross_entropy_backward(const Tensor& sum_exp, std::span<const std::int32_t>
   });
 }
 
+// A few rows at a time, so that they stay in the caches between the three passes.
+void cross_entropy(const Tensor& targets, std::int64_t real_columns, double scale, Tensor logits, Tensor sum_exp,
+                   Tensor target_logit) {
+  constexpr std::int64_t kCached = std::int64_t{4} << 20;  // bytes
+  const std::int64_t row_bytes = logits.columns() * static_cast<std::int64_t>(size_of(logits.dtype()));
+  const std::int64_t step = std::max<std::int64_t>(8, kCached / std::max<std::int64_t>(row_bytes, 1));
+  for (std::int64_t begin = 0; begin < logits.rows(); begin += step) {
+    const std::int64_t count = std::min(step, logits.rows() - begin);
+    const Tensor rows = logits.row_range(begin, count);
+    const Tensor sums = sum_exp.flat_range(begin, count);
+    const Tensor own_targets = targets.flat_range(begin, count);
+    const Tensor chosen = target_logit.flat_range(begin, count);
+    row_max(rows, real_columns, sums);  // read before exp_and_sum overwrites it, row by row
+    exp_and_sum(sums, own_targets, 0, real_columns, rows, sums, chosen);
+    if (scale != 0.0) cross_entropy_backward(sums, own_targets, 0, real_columns, scale, rows);
+  }
+}
+
+void add_token_losses(const Tensor& sum_exp, const Tensor& target_logit, const Tensor& targets, Tensor nll) {
+  check_same_dtype("add_token_losses", sum_exp, target_logit);
+  check_elements("add_token_losses", "sum_exp", sum_exp, targets.elements());
+  check_elements("add_token_losses", "target_logit", target_logit, targets.elements());
+  check_elements("add_token_losses", "nll", nll, 1);
+  dispatch(sum_exp.dtype(), [&]<class T>() {
+    const std::int32_t* ids = targets.data<std::int32_t>();
+    double sum = 0.0;
+    for (std::int64_t row = 0; row < targets.elements(); ++row) {
+      if (ids[row] < 0) continue;
+      sum += std::log(static_cast<double>(sum_exp.data<T>()[row])) - static_cast<double>(target_logit.data<T>()[row]);
+    }
+    *nll.data<double>() += sum;
+  });
+}
+
 }  // namespace
 
 void fill_cross_entropy(OpTable& table) {
   table.row_max = row_max;
   table.exp_and_sum = exp_and_sum;
   table.cross_entropy_backward = cross_entropy_backward;
+  table.cross_entropy = cross_entropy;
+  table.add_token_losses = add_token_losses;
 }
 
 }  // namespace headroom::cpu

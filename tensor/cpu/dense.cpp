@@ -93,6 +93,11 @@ void add_bias(const Tensor& bias, Tensor x) {
   });
 }
 
+void linear(const Tensor& x, const Tensor& w, const Tensor& bias, Tensor y) {
+  matmul(x, Transpose::no, w, Transpose::yes, y, 1.0, 0.0);
+  if (bias.present()) add_bias(bias, y);
+}
+
 void bias_backward(const Tensor& dy, Tensor dbias) {
   check_same_dtype("bias_backward", dy, dbias);
   check_elements("bias_backward", "dbias", dbias, dy.columns());
@@ -125,6 +130,7 @@ void bias_backward(const Tensor& dy, Tensor dbias) {
 
 void fill_dense(OpTable& table) {
   table.matmul = matmul;
+  table.linear = linear;
   table.add_bias = add_bias;
   table.bias_backward = bias_backward;
   table.add = add;

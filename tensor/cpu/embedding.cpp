@@ -1,7 +1,6 @@
-// Looking up token and position vectors, and the learned scalar on them. The backward scatters: threads own columns
-// (tokens) or positions, never rows of the batch, so that every sum has one order and no two threads meet.
+// Looking up token and position vectors, and the learned scalar on them. The backward scatters: threads own rows of
+// the table, by tokens or positions, never rows of the batch, so that every sum has one order and no two threads meet.
 #include <algorithm>
-#include <span>
 #include <string_view>
 
 #include "tensor/cpu/dispatch.h"
@@ -18,18 +17,18 @@ std::int64_t table_row(std::int32_t id, std::int64_t first_row, std::int64_t row
   return row >= 0 && row < rows ? row : -1;
 }
 
-void embedding(std::span<const std::int32_t> ids, const Tensor& table, std::int64_t first_row, Tensor y) {
+void embedding(const Tensor& ids, const Tensor& table, std::int64_t first_row, Tensor y) {
   const std::int64_t columns = table.columns();
   const std::int64_t rows = table.rows();
-  const auto count = static_cast<std::int64_t>(ids.size());
   check_same_dtype("embedding", table, y);
-  check_elements("embedding", "y", y, count * columns);
+  check_elements("embedding", "y", y, ids.elements() * columns);
   dispatch(table.dtype(), [&]<class T>() {
+    const std::int32_t* tokens = ids.data<std::int32_t>();
     const T* from = table.data<T>();
     T* to = y.data<T>();
-    parallel_for(count, rows_grain(columns), [=](std::int64_t begin, std::int64_t end) {
+    parallel_for(ids.elements(), rows_grain(columns), [=](std::int64_t begin, std::int64_t end) {
       for (std::int64_t r = begin; r < end; ++r) {
-        const std::int64_t row = table_row(ids[static_cast<std::size_t>(r)], first_row, rows);
+        const std::int64_t row = table_row(tokens[r], first_row, rows);
         T* out = to + r * columns;
         if (row < 0) {
           std::fill(out, out + columns, T{0});
@@ -41,27 +40,33 @@ void embedding(std::span<const std::int32_t> ids, const Tensor& table, std::int6
   });
 }
 
-void embedding_backward(std::span<const std::int32_t> ids, const Tensor& dy, std::int64_t first_row, Tensor dtable) {
+void embedding_backward(const Tensor& ids, const TokenGroups& groups, const Tensor& dy, std::int64_t first_row,
+                        Tensor dtable) {
   const std::int64_t columns = dtable.columns();
   const std::int64_t rows = dtable.rows();
-  const auto count = static_cast<std::int64_t>(ids.size());
+  const std::int64_t count = ids.elements();
   check_same_dtype("embedding_backward", dy, dtable);
   check_elements("embedding_backward", "dy", dy, count * columns);
+  check_elements("embedding_backward", "groups.rows", groups.rows, count);
   dispatch(dy.dtype(), [&]<class T>() {
-    constexpr std::int64_t kLine = 64 / sizeof(T);  // threads meet at the borders of cache lines
+    const std::int32_t* tokens = ids.data<std::int32_t>();
+    const std::int32_t* members = groups.rows.data<std::int32_t>();
+    const std::int32_t* starts = groups.starts.data<std::int32_t>();
+    const std::int32_t* starts_end = starts + groups.starts.elements() - 1;
     const T* from = dy.data<T>();
     T* to = dtable.data<T>();
-    const std::int64_t lines = (columns + kLine - 1) / kLine;
-    parallel_for(lines, rows_grain(count * kLine), [=](std::int64_t first, std::int64_t last) {
-      const std::int64_t begin = first * kLine;
-      const std::int64_t end = std::min(last * kLine, columns);
-      for (std::int64_t r = 0; r < count; ++r) {
-        const std::int64_t row = table_row(ids[static_cast<std::size_t>(r)], first_row, rows);
+    // Frequent tokens have long groups: threads share out the rows, and take the groups that begin in their part.
+    parallel_for(count, rows_grain(columns), [=](std::int64_t begin, std::int64_t end) {
+      for (const std::int32_t* group = std::lower_bound(starts, starts_end, begin); group < starts_end && *group < end;
+           ++group) {
+        const std::int64_t row = table_row(tokens[members[*group]], first_row, rows);
         if (row < 0) continue;
-        const T* in = from + r * columns;
         T* out = to + row * columns;
+        for (std::int32_t member = group[0]; member < group[1]; ++member) {
+          const T* in = from + members[member] * columns;
 #pragma omp simd
-        for (std::int64_t i = begin; i < end; ++i) out[i] += in[i];
+          for (std::int64_t i = 0; i < columns; ++i) out[i] += in[i];
+        }
       }
     });
   });

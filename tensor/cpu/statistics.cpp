@@ -109,9 +109,16 @@ bool replaces(double value, std::int64_t row, std::int64_t column, const Magnitu
   return std::isnan(value) || value > summary.max_abs;
 }
 
+// On the CPU the words of a summary are the struct itself; zeroed words are an empty one.
+static_assert(sizeof(MagnitudeSummary) == MagnitudeSummary::kWords * sizeof(std::int64_t));
+MagnitudeSummary* summaries_of(const Tensor& words) {
+  return reinterpret_cast<MagnitudeSummary*>(words.data<std::int64_t>());
+}
+
 // A NaN makes max_abs NaN, with the place of the first NaN, and is counted in the last bin.
-void summarize_magnitudes(const Tensor& x, std::int64_t first_row, MagnitudeSummary& summary) {
+void summarize_magnitudes(const Tensor& x, const Magnitudes& seen) {
   if (x.elements() == 0) return;
+  MagnitudeSummary& summary = *summaries_of(seen.summary);
   dispatch(x.dtype(), [&]<class T>() {
     const T* values = x.data<T>();
     std::vector<Part<T>> parts(static_cast<std::size_t>(part_count(x.elements(), kElementGrain)));
@@ -121,7 +128,7 @@ void summarize_magnitudes(const Tensor& x, std::int64_t first_row, MagnitudeSumm
     for (const auto& part : parts) {
       for (int bin = 0; bin < MagnitudeSummary::kBins; ++bin) summary.counts[bin] += part.totals[bin];
       const auto value = static_cast<double>(std::bit_cast<T>(part.largest));
-      const std::int64_t row = first_row + part.at / x.columns();
+      const std::int64_t row = seen.first_row + part.at / x.columns();
       const std::int64_t column = part.at % x.columns();
       if (replaces(value, row, column, summary)) {
         summary.max_abs = value;
@@ -132,9 +139,15 @@ void summarize_magnitudes(const Tensor& x, std::int64_t first_row, MagnitudeSumm
   });
 }
 
+void read_summaries(const Tensor& summaries, std::int64_t /*columns*/, std::span<MagnitudeSummary> out) {
+  check_elements("read_summaries", "summaries", summaries, std::ssize(out) * MagnitudeSummary::kWords);
+  std::copy_n(summaries_of(summaries), out.size(), out.data());
+}
+
 }  // namespace
 
 void fill_statistics(OpTable& table) {
+  table.read_summaries = read_summaries;
   table.summarize_magnitudes = summarize_magnitudes;
 }
 

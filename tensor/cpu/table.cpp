@@ -17,6 +17,7 @@ const OpTable& op_table() {
     fill_cross_entropy(filled);
     fill_optimizer(filled);
     fill_statistics(filled);
+    fill_fused(filled);
     return filled;
   }();
   return table;

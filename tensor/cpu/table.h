@@ -18,6 +18,7 @@ void fill_embedding(OpTable& table);
 void fill_cross_entropy(OpTable& table);
 void fill_optimizer(OpTable& table);
 void fill_statistics(OpTable& table);
+void fill_fused(OpTable& table);
 
 // The complete table, made once.
 const OpTable& op_table();

@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "model/parameters.h"
 #include "parallel/mesh.h"
+#include "tests/arena_for.h"
 
 namespace headroom::test {
 
@@ -46,7 +47,8 @@ class FakeModel {
     declare("layers.0.q.bias", {5}, Partition::rows, 0);
     declare("layers.0.o.weight", {3, 7}, Partition::columns, 0);
     declare("final_norm.weight", {9}, Partition::replicated, -1);
-    store_.finalize(dtype, Device::cpu, mesh.data().size(), 1 << 10);
+    store_.finalize(dtype, mesh.data().size(), 1 << 10);
+    memory_ = arena_for(store_);
     store_.initialize(5);
     for (const Parameter& parameter : store_.all()) poison_padding(parameter);
   }
@@ -153,6 +155,7 @@ class FakeModel {
   ModelConfig config_;
   DType dtype_;
   ParameterStore store_;
+  std::unique_ptr<Arena> memory_;
 };
 
 // Sequences of several lengths, most no multiple of the number of ranks, and, where asked for, one that is longer than

@@ -36,7 +36,7 @@ TEST(Monitor, NamesMaximumMedianAndPlace) {
   std::vector<float> second = hidden_of(1, 3);
   first[(2 * kSeq + 4) * kHidden + 6] = -50.0f;  // sample 2, position 4, channel 6
   second[(1 * kSeq + 0) * kHidden + 3] = 40.0f;
-  Monitor monitor(2);
+  Monitor monitor(2, kHidden, Device::cpu);
   monitor.begin_step();
   monitor.begin_micro_batch(0, kSeq);
   show(monitor, 0, first, 0, 3);
@@ -56,7 +56,7 @@ TEST(Monitor, MicroBatchesMakeNoDifference) {
   std::vector<float> all = hidden_of(0, 6);
   const Mesh mesh = Mesh::single();
   const auto watch = [&](std::int64_t micro_batch) {
-    Monitor monitor(1);
+    Monitor monitor(1, kHidden, Device::cpu);
     monitor.begin_step();
     for (std::int64_t first = 0; first < 6; first += micro_batch) {
       monitor.begin_micro_batch(first, kSeq);
@@ -76,7 +76,7 @@ TEST(Monitor, MicroBatchesMakeNoDifference) {
 TEST(Monitor, StepsAreApartAndOtherSitesAreNotWatched) {
   std::vector<float> all = hidden_of(0, 1);
   std::vector<float> huge(kSeq * kHidden, 1e6f);
-  Monitor monitor(1);
+  Monitor monitor(1, kHidden, Device::cpu);
   const Mesh mesh = Mesh::single();
   monitor.begin_step();
   monitor.begin_micro_batch(0, kSeq);
@@ -92,7 +92,7 @@ TEST(Monitor, StepsAreApartAndOtherSitesAreNotWatched) {
 TEST(Monitor, ANaNIsReported) {
   std::vector<float> all = hidden_of(0, 2);
   all[(1 * kSeq + 2) * kHidden + 1] = std::nanf("");
-  Monitor monitor(1);
+  Monitor monitor(1, kHidden, Device::cpu);
   monitor.begin_step();
   monitor.begin_micro_batch(4, kSeq);
   show(monitor, 0, all, 0, 2);
@@ -104,7 +104,7 @@ TEST(Monitor, ANaNIsReported) {
 
 TEST(Monitor, AForwardThatWasNotAnnouncedIsABug) {
   std::vector<float> all = hidden_of(0, 1);
-  Monitor monitor(1);
+  Monitor monitor(1, kHidden, Device::cpu);
   monitor.begin_step();
   EXPECT_THROW(show(monitor, 0, all, 0, 1), Error);
 }

@@ -199,9 +199,12 @@ TEST(MedianMagnitude, OddEvenAndNone) {
 
 MagnitudeSummary summary_of(const std::vector<float>& values, std::int64_t first_row = 0) {
   std::vector<float> copy = values;
-  MagnitudeSummary summary;
+  std::vector<std::int64_t> words(MagnitudeSummary::kWords, 0);
+  const Tensor there = Tensor::over(std::span<std::int64_t>(words), {1, MagnitudeSummary::kWords});
   ops::summarize_magnitudes(Tensor::over(std::span<float>(copy), {static_cast<std::int64_t>(copy.size()), 1}),
-                            first_row, summary);
+                            Magnitudes{there, first_row});
+  MagnitudeSummary summary;
+  ops::read_summaries(there, 1, std::span<MagnitudeSummary>(&summary, 1));
   return summary;
 }
 

@@ -79,11 +79,11 @@ void compare(const std::string& name, double tolerance, double smallest_gradient
   const ModelConfig config = read_config(file);
   const Mesh mesh = Mesh::single();
   Transformer model(config, mesh, {.dtype = dtype_of<T>(), .loss_chunk = 10});
-  load_weights<T>(file, model);
 
   const auto ids = file.read<std::int32_t>("ids");
   const Batch batch{ids.dims[0], ids.dims[1], ids.values, file.read<std::int32_t>("targets").values};
   model.plan(batch.batch, batch.seq);
+  load_weights<T>(file, model);
 
   const std::int64_t rows = batch.batch * batch.seq;
   std::vector<T> logits(static_cast<std::size_t>(rows * config.vocab_size));

@@ -25,7 +25,7 @@ ModelConfig config() {
 }
 
 struct Model {
-  explicit Model(const ModelConfig& of) : model(resolved(of), mesh, {.dtype = DType::f64}) {}
+  explicit Model(const ModelConfig& of) : model(resolved(of), mesh, {.dtype = DType::f64}) { model.plan(1, 1); }
   double std_of(const std::string& name) const { return model.parameters().find(name).init_std; }
   double mean_of(const std::string& name) const { return model.parameters().find(name).init_mean; }
 

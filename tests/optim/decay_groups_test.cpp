@@ -7,6 +7,7 @@
 
 #include "model/transformer.h"
 #include "optim/adamw.h"
+#include "tests/arena_for.h"
 
 namespace headroom {
 namespace {
@@ -94,10 +95,11 @@ TEST(DecayGroups, AreWhatAnUpdateWithoutAGradientShrinks) {
     Transformer model(resolved(variant.config), mesh, {.dtype = DType::f64, .bucket_elements = 64});
     const OptimizerShard shard(model.parameters(), 0, 1);
     AdamW optimizer(model.parameters(), shard, mesh, optim);
+    const auto memory = arena_for(model.parameters(), optimizer);
     for (const Parameter& parameter : model.parameters().all()) {
       for (double& value : parameter.value.span<double>()) value = 8.0;
     }
-    optimizer.update(1, 0.5, 1.0);
+    optimizer.update(1, 0.5, Number(1.0));
     for (const Parameter& parameter : model.parameters().all()) {
       EXPECT_THAT(parameter.value.span<double>(), testing::Each(variant.decayed.contains(parameter.name) ? 7.0 : 8.0))
           << parameter.name;

@@ -5,6 +5,7 @@
 #include "optim/adamw.h"
 #include "optim/tvr.h"
 #include "tensor/ops.h"
+#include "tests/arena_for.h"
 
 namespace headroom {
 namespace {
@@ -31,9 +32,11 @@ struct Store {
                           .bias_of_tvr = "w.weight"},
                          0, 1);
     }
-    parameters.finalize(DType::f64, Device::cpu, 1, 16);  // small buckets: several segments a parameter
+    parameters.finalize(DType::f64, 1, 16);  // small buckets: several segments a parameter
+    memory = arena_for(parameters);
   }
   ParameterStore parameters;
+  std::unique_ptr<Arena> memory;
 };
 
 void expect_near(const Tensor& actual, const std::vector<double>& expected, double tolerance) {
@@ -56,6 +59,7 @@ TEST(AdamW, FollowsPyTorchForFiveSteps) {
   config.eps = file.real_attribute("/", "eps");
   config.weight_decay = file.real_attribute("/", "weight_decay");
   AdamW optimizer(store.parameters, shard, mesh, config);
+  const auto state = arena_for(optimizer);
   const Parameter& parameter = store.parameters.find("w.weight");
   std::copy(initial.begin(), initial.end(), parameter.value.data<double>());
 
@@ -71,17 +75,11 @@ TEST(AdamW, FollowsPyTorchForFiveSteps) {
     };
     const std::vector<double> gradient = row(gradients);
     std::copy(gradient.begin(), gradient.end(), parameter.gradient.data<double>());
-    optimizer.update(static_cast<std::int64_t>(step) + 1, lr[step], 1.0);
+    optimizer.update(static_cast<std::int64_t>(step) + 1, lr[step], Number(1.0));
     expect_near(parameter.value, row(parameters), 1e-13);
     expect_near(optimizer.first_moment().flat_range(0, n), row(m), 1e-13);
     expect_near(optimizer.second_moment().flat_range(0, n), row(v), 1e-13);
   }
-}
-
-TEST(Clipping, ScalesOnlyNormsAboveTheLimit) {
-  EXPECT_EQ(clip_scale(0.5, 1.0), 1.0);
-  EXPECT_EQ(clip_scale(4.0, 1.0), 0.25);
-  EXPECT_EQ(clip_scale(4.0, 0.0), 1.0);
 }
 
 class TvrFixture : public testing::TestWithParam<const char*> {};
@@ -104,7 +102,10 @@ TEST_P(TvrFixture, RescalesAsPublished) {
   config.tvr.target = file.real_attribute(group, "target");
   config.tvr.threshold = file.real_attribute(group, "threshold");
   config.tvr.layer_scaled = file.int_attribute(group, "layer_scaled") != 0;
-  const TvrReport report = apply_tvr(store.parameters, shard, mesh, config);
+  Tvr tvr(store.parameters, shard, mesh, config);
+  const auto tables = arena_for(tvr);
+  tvr.apply({store.parameters.values(), {}}, Number(1.0));
+  const TvrReport report = tvr.report();
 
   EXPECT_EQ(report.matrices, 1);
   EXPECT_EQ(report.rescaled, file.int_attribute(group, "rescaled"));
@@ -117,13 +118,17 @@ INSTANTIATE_TEST_SUITE_P(PyTorch, TvrFixture,
                          testing::Values("shrunk", "below_threshold", "just_above", "layer_scaled"));
 
 TEST(Tvr, IsDueByTheStepAlone) {
+  const Store store({3, 2}, 0, false);
+  const Mesh mesh = Mesh::single();
+  const OptimizerShard shard(store.parameters, 0, 1);
   OptimConfig config;
-  EXPECT_FALSE(tvr_due(config, 50));
+  EXPECT_FALSE(Tvr(store.parameters, shard, mesh, config).due(50));
   config.tvr.enabled = true;
   config.tvr.interval = 7;
-  EXPECT_FALSE(tvr_due(config, 6));
-  EXPECT_TRUE(tvr_due(config, 7));
-  EXPECT_TRUE(tvr_due(config, 700));
+  const Tvr tvr(store.parameters, shard, mesh, config);
+  EXPECT_FALSE(tvr.due(6));
+  EXPECT_TRUE(tvr.due(7));
+  EXPECT_TRUE(tvr.due(700));
 }
 
 }  // namespace

@@ -5,6 +5,8 @@
 
 #include <cmath>
 
+#include "tests/arena_for.h"
+
 namespace headroom {
 namespace {
 
@@ -20,13 +22,18 @@ TvrReport apply_to(ParameterStore& store, const std::vector<double>& numbers, do
   config.tvr.target = target;
   config.tvr.threshold = threshold;
   const Mesh mesh = Mesh::single();
-  return apply_tvr(store, OptimizerShard(store, 0, 1), mesh, config);
+  const OptimizerShard shard(store, 0, 1);
+  Tvr tvr(store, shard, mesh, config);
+  const auto memory = arena_for(tvr);
+  tvr.apply({store.values(), {}}, Number(1.0));
+  return tvr.report();
 }
 
 TEST(Tvr, NeverGrowsAMatrixWhateverTheThreshold) {
   ParameterStore store;
   store.declare(matrix({2, 2}), 0, 1);
-  store.finalize(DType::f64, Device::cpu, 1, 16);
+  store.finalize(DType::f64, 1, 16);
+  const auto memory = arena_for(store);
   const std::vector<double> numbers = {1.0, 1.0, -1.0, -1.0};  // deviation sqrt(4 / 3) = 1.155
   const auto values = store.find("w.weight").value.span<double>();
 
@@ -44,7 +51,8 @@ TEST(Tvr, NeverGrowsAMatrixWhateverTheThreshold) {
 TEST(Tvr, LeavesAMatrixOfOneNumberAlone) {
   ParameterStore store;
   store.declare(matrix({1, 1}), 0, 1);
-  store.finalize(DType::f64, Device::cpu, 1, 16);
+  store.finalize(DType::f64, 1, 16);
+  const auto memory = arena_for(store);
   const TvrReport report = apply_to(store, {3.0}, 0.01, 1.2);
   EXPECT_EQ(report.rescaled, 0);
   EXPECT_EQ(report.max_ratio, 0.0);

@@ -8,11 +8,20 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "parallel/communicator.h"
 
 namespace headroom {
+
+// What numbers of T are added up in.
+template <class T>
+using Accumulator = std::conditional_t<std::is_same_v<T, bf16>, float, T>;
+
+// No number is larger.
+inline constexpr double kLargestNumber = 512.0;
 
 // Element i of what `rank` contributes.
 template <class T>
@@ -21,7 +30,8 @@ T number(int rank, std::int64_t i) {
   bits = (bits ^ (bits >> 31)) * 0xbf58476d1ce4e5b9u;
   bits ^= bits >> 29;
   const double unit = static_cast<double>(bits >> 11) / 9007199254740992.0 - 0.5;
-  return static_cast<T>(unit * static_cast<double>(1 << (bits % 11)));
+  return T(
+      static_cast<Accumulator<T>>(unit * static_cast<double>(1 << (bits % 11))));  // integers are rounded towards zero
 }
 
 // Elements [begin, begin + count) of what `rank` contributes.
@@ -35,15 +45,23 @@ std::vector<T> numbers(int rank, std::int64_t begin, std::int64_t count) {
 // Their reduction over `ranks` ranks, in rank order.
 template <class T>
 std::vector<T> reduced_numbers(int ranks, std::int64_t begin, std::int64_t count, Reduction reduction) {
-  std::vector<T> result = numbers<T>(0, begin, count);
-  for (int rank = 1; rank < ranks; ++rank) {
-    for (std::int64_t i = 0; i < count; ++i) {
-      T& value = result[static_cast<std::size_t>(i)];
-      const T next = number<T>(rank, begin + i);
+  std::vector<T> result;
+  for (std::int64_t i = begin; i < begin + count; ++i) {
+    Accumulator<T> value = number<T>(0, i);
+    for (int rank = 1; rank < ranks; ++rank) {
+      const Accumulator<T> next = number<T>(rank, i);
       value = reduction == Reduction::sum ? value + next : std::max(value, next);
     }
+    result.push_back(T(value));
   }
   return result;
+}
+
+// The largest relative error of a rounding.
+template <class T>
+constexpr double unit_roundoff() {
+  if constexpr (std::is_same_v<T, bf16>) return 1.0 / 256.0;
+  if constexpr (!std::is_same_v<T, bf16>) return static_cast<double>(std::numeric_limits<T>::epsilon()) / 2.0;
 }
 
 // Equal in every bit.
@@ -56,6 +74,21 @@ testing::AssertionResult same_bits(const std::vector<T>& actual, const std::vect
     if (std::memcmp(&actual[i], &expected[i], sizeof(T)) != 0) {
       return testing::AssertionFailure() << "element " << i << " of " << actual.size() << " is " << actual[i]
                                          << " instead of " << expected[i];
+    }
+  }
+  return testing::AssertionSuccess();
+}
+
+template <class T>
+testing::AssertionResult about_equal(const std::vector<T>& actual, const std::vector<T>& expected, double tolerance) {
+  if (actual.size() != expected.size()) {
+    return testing::AssertionFailure() << actual.size() << " numbers where " << expected.size() << " were expected";
+  }
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    const double difference = std::abs(static_cast<double>(actual[i]) - static_cast<double>(expected[i]));
+    if (!(difference <= tolerance)) {
+      return testing::AssertionFailure() << "element " << i << " of " << actual.size() << " is " << actual[i]
+                                         << " instead of " << expected[i] << ", off by " << difference;
     }
   }
   return testing::AssertionSuccess();

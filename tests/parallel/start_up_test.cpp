@@ -94,6 +94,18 @@ TEST(RankTable, HasALineARankWithItsCoordinates) {
   EXPECT_FALSE(std::getline(lines, line)) << table;
 }
 
+TEST(RankTable, NamesTheGpusWhereThereAreAny) {
+  const auto world = test_runtime().world();
+  const std::string table = describe_ranks(*world, 1, 5, world->rank() == 0 ? "0: a GPU" : "");
+  if (world->rank() != 0) return;
+  std::istringstream lines(table);
+  std::string line;
+  std::getline(lines, line);
+  EXPECT_EQ(line.substr(line.find_last_of(' ') + 1), "gpu") << table;
+  std::getline(lines, line);
+  EXPECT_NE(line.find("0: a GPU"), std::string::npos) << table;
+}
+
 TEST(AllReduceTiming, IsTheSameOnEveryRankAndCountsWhatIsSent) {
   const auto world = test_runtime().world();
   std::vector<float> values(1 << 18);

@@ -134,6 +134,12 @@ inline AttentionGradients attention_backward(const std::vector<double>& dout, co
   return result;
 }
 
+// For the names of test cases: "2x67_5on1x7".
+inline std::string name_of(const AttentionShape& shape) {
+  return std::to_string(shape.batch) + "x" + std::to_string(shape.seq) + "_" + std::to_string(shape.n_heads) + "on" +
+         std::to_string(shape.n_kv_heads) + "x" + std::to_string(shape.head_dim);
+}
+
 // One key-value head a query head and groups, sequences around the block of queries, odd and tiny extents.
 inline const AttentionShape kAttentionShapes[] = {
     {1, 1, 1, 1, 1},   {2, 2, 1, 1, 3},   {3, 7, 3, 3, 5},  {2, 16, 4, 2, 8},   {1, 31, 6, 2, 16},

@@ -9,8 +9,8 @@ namespace {
 
 using reference::expect_close;
 using reference::expect_gradient;
-using reference::HostTensor;
-using reference::tolerance;
+using reference::Place;
+using reference::TestTensor;
 
 Shape qkv_shape(const AttentionShape& shape) {
   return {shape.rows(), shape.qkv_width()};
@@ -22,44 +22,47 @@ Shape lse_shape(const AttentionShape& shape) {
   return {shape.batch, shape.n_heads, shape.seq};
 }
 
-class Attention : public ::testing::TestWithParam<std::tuple<DType, AttentionShape>> {
+class Attention : public ::testing::TestWithParam<std::tuple<Place, AttentionShape>> {
  protected:
-  DType dtype() const { return std::get<0>(GetParam()); }
+  void SetUp() override { HEADROOM_NEEDS(place()); }
+
+  Place place() const { return std::get<0>(GetParam()); }
+  TestTensor wide_zeros(const Shape& shape) const { return {shape, place().wide(), place().device}; }
   AttentionShape shape() const { return std::get<1>(GetParam()); }
 };
 
 TEST_P(Attention, ForwardIsTheSoftmaxOfCausalScores) {
-  const auto qkv = HostTensor::random(qkv_shape(shape()), dtype(), "qkv");
-  const HostTensor out(out_shape(shape()), dtype());
-  const HostTensor lse(lse_shape(shape()), dtype());
+  const auto qkv = TestTensor::random(qkv_shape(shape()), place(), "qkv");
+  const TestTensor out(out_shape(shape()), place());
+  const auto lse = wide_zeros(lse_shape(shape()));
   ops::attention(qkv, shape(), out, lse);
   const auto expected = reference::attention(qkv.values(), shape());
-  expect_close(out, expected.out, tolerance(dtype()), "out");
-  expect_close(lse, expected.lse, tolerance(dtype()), "lse");
+  expect_close(out, expected.out, "out");
+  expect_close(lse, expected.lse, "lse");
 }
 
 TEST_P(Attention, BackwardIsTheChainRuleAndOverwrites) {
-  const auto qkv = HostTensor::random(qkv_shape(shape()), dtype(), "qkv");
-  const auto dout = HostTensor::random(out_shape(shape()), dtype(), "dout");
-  const HostTensor out(out_shape(shape()), dtype());
-  const HostTensor lse(lse_shape(shape()), dtype());
-  const auto dqkv = HostTensor::filled(qkv_shape(shape()), dtype(), std::numeric_limits<double>::quiet_NaN());
+  const auto qkv = TestTensor::random(qkv_shape(shape()), place(), "qkv");
+  const auto dout = TestTensor::random(out_shape(shape()), place(), "dout");
+  const TestTensor out(out_shape(shape()), place());
+  const auto lse = wide_zeros(lse_shape(shape()));
+  const auto dqkv = TestTensor::filled(qkv_shape(shape()), place(), std::numeric_limits<double>::quiet_NaN());
   ops::attention(qkv, shape(), out, lse);
   ops::attention_backward(dout, qkv, out, lse, shape(), dqkv);
   const auto expected = reference::attention_backward(dout.values(), qkv.values(), shape());
-  expect_close(dqkv, expected.dqkv, tolerance(dtype()), "dqkv");
+  expect_close(dqkv, expected.dqkv, reference::tolerance_of_chain(place().dtype), "dqkv");
 }
 
 class AttentionProbabilities : public Attention {};
 
 TEST_P(AttentionProbabilities, AreThoseOfOneHead) {
-  const auto qkv = HostTensor::random(qkv_shape(shape()), dtype(), "qkv");
-  const HostTensor out(out_shape(shape()), dtype());
-  const HostTensor lse(lse_shape(shape()), dtype());
+  const auto qkv = TestTensor::random(qkv_shape(shape()), place(), "qkv");
+  const TestTensor out(out_shape(shape()), place());
+  const auto lse = wide_zeros(lse_shape(shape()));
   ops::attention(qkv, shape(), out, lse);
   const std::int64_t sequence = shape().batch - 1;
   const std::int64_t head = shape().n_heads - 1;
-  const HostTensor probs({shape().seq, shape().seq}, dtype());
+  const auto probs = wide_zeros({shape().seq, shape().seq});
   ops::attention_probabilities(qkv, lse, shape(), sequence, head, probs);
 
   std::vector<double> expected;
@@ -68,27 +71,33 @@ TEST_P(AttentionProbabilities, AreThoseOfOneHead) {
     expected.insert(expected.end(), row.begin(), row.end());
     expected.resize(static_cast<std::size_t>((t + 1) * shape().seq), 0.0);
   }
-  expect_close(probs, expected, tolerance(dtype()), "probs");
+  expect_close(probs, expected, "probs");
 }
 
-constexpr DType kDtypes[] = {DType::f32, DType::f64};
+std::string case_name(const ::testing::TestParamInfo<std::tuple<Place, AttentionShape>>& info) {
+  return std::get<0>(info.param).name() + "_" + reference::name_of(std::get<1>(info.param));
+}
+
 INSTANTIATE_TEST_SUITE_P(EveryShape, Attention,
-                         ::testing::Combine(::testing::ValuesIn(kDtypes),
-                                            ::testing::ValuesIn(reference::kAttentionShapes)));
+                         ::testing::Combine(::testing::ValuesIn(reference::kPlaces),
+                                            ::testing::ValuesIn(reference::kAttentionShapes)),
+                         case_name);
 INSTANTIATE_TEST_SUITE_P(LongSequences, Attention,
-                         ::testing::Combine(::testing::ValuesIn(kDtypes),
-                                            ::testing::ValuesIn(reference::kLongAttentionShapes)));
+                         ::testing::Combine(::testing::Values(reference::kCpuF32, reference::kCpuF64),
+                                            ::testing::ValuesIn(reference::kLongAttentionShapes)),
+                         case_name);
 INSTANTIATE_TEST_SUITE_P(EveryShape, AttentionProbabilities,
-                         ::testing::Combine(::testing::ValuesIn(kDtypes),
-                                            ::testing::ValuesIn(reference::kAttentionShapes)));
+                         ::testing::Combine(::testing::ValuesIn(reference::kPlaces),
+                                            ::testing::ValuesIn(reference::kAttentionShapes)),
+                         case_name);
 
 TEST(AttentionGradient, MatchesFiniteDifferences) {
   for (const AttentionShape& shape : {AttentionShape{2, 5, 2, 1, 3}, AttentionShape{1, 19, 3, 3, 4}}) {
-    auto qkv = HostTensor::random(qkv_shape(shape), DType::f64, "qkv");
-    const auto dout = HostTensor::random(out_shape(shape), DType::f64, "dout");
-    const HostTensor out(out_shape(shape), DType::f64);
-    const HostTensor lse(lse_shape(shape), DType::f64);
-    const HostTensor dqkv(qkv_shape(shape), DType::f64);
+    auto qkv = TestTensor::random(qkv_shape(shape), DType::f64, "qkv");
+    const auto dout = TestTensor::random(out_shape(shape), DType::f64, "dout");
+    const TestTensor out(out_shape(shape), DType::f64);
+    const TestTensor lse(lse_shape(shape), DType::f64);
+    const TestTensor dqkv(qkv_shape(shape), DType::f64);
     const auto loss = [&] {
       ops::attention(qkv, shape, out, lse);
       return reference::dot(dout, out);
@@ -104,11 +113,11 @@ TEST(AttentionGradient, MatchesFiniteDifferences) {
 TEST(AttentionRange, SurvivesLargeScores) {
   const AttentionShape shape{1, 33, 2, 2, 8};
   for (const auto& [dtype, relative] : {std::pair{DType::f32, 2e-3}, std::pair{DType::f64, 1e-10}}) {
-    const auto qkv = HostTensor::random(qkv_shape(shape), dtype, "qkv", 30.0);
-    const auto dout = HostTensor::random(out_shape(shape), dtype, "dout");
-    const HostTensor out(out_shape(shape), dtype);
-    const HostTensor lse(lse_shape(shape), dtype);
-    const HostTensor dqkv(qkv_shape(shape), dtype);
+    const auto qkv = TestTensor::random(qkv_shape(shape), dtype, "qkv", 30.0);
+    const auto dout = TestTensor::random(out_shape(shape), dtype, "dout");
+    const TestTensor out(out_shape(shape), dtype);
+    const TestTensor lse(lse_shape(shape), dtype);
+    const TestTensor dqkv(qkv_shape(shape), dtype);
     ops::attention(qkv, shape, out, lse);
     ops::attention_backward(dout, qkv, out, lse, shape, dqkv);
     const auto expected = reference::attention(qkv.values(), shape);
@@ -122,13 +131,13 @@ TEST(AttentionRange, SurvivesLargeScores) {
 
 TEST(AttentionDeterminism, SameInputsSameBits) {
   const AttentionShape shape{3, 97, 4, 2, 16};
-  const auto qkv = HostTensor::random(qkv_shape(shape), DType::f32, "qkv");
-  const auto dout = HostTensor::random(out_shape(shape), DType::f32, "dout");
+  const auto qkv = TestTensor::random(qkv_shape(shape), DType::f32, "qkv");
+  const auto dout = TestTensor::random(out_shape(shape), DType::f32, "dout");
   std::vector<double> first;
   for (int round = 0; round < 3; ++round) {
-    const HostTensor out(out_shape(shape), DType::f32);
-    const HostTensor lse(lse_shape(shape), DType::f32);
-    const HostTensor dqkv(qkv_shape(shape), DType::f32);
+    const TestTensor out(out_shape(shape), DType::f32);
+    const TestTensor lse(lse_shape(shape), DType::f32);
+    const TestTensor dqkv(qkv_shape(shape), DType::f32);
     ops::attention(qkv, shape, out, lse);
     ops::attention_backward(dout, qkv, out, lse, shape, dqkv);
     if (round == 0) first = dqkv.values();
@@ -138,9 +147,9 @@ TEST(AttentionDeterminism, SameInputsSameBits) {
 
 TEST(AttentionShapes, RefusesHeadsThatDoNotDivide) {
   const AttentionShape shape{1, 4, 3, 2, 4};
-  const HostTensor qkv(qkv_shape(shape), DType::f32);
+  const TestTensor qkv(qkv_shape(shape), DType::f32);
   EXPECT_THROW(
-      ops::attention(qkv, shape, HostTensor(out_shape(shape), DType::f32), HostTensor(lse_shape(shape), DType::f32)),
+      ops::attention(qkv, shape, TestTensor(out_shape(shape), DType::f32), TestTensor(lse_shape(shape), DType::f32)),
       Error);
 }
 

@@ -9,19 +9,19 @@ namespace {
 using reference::dot;
 using reference::expect_close;
 using reference::expect_gradient;
-using reference::HostTensor;
+using reference::TestTensor;
 using reference::tolerance;
 
 const Shape kShapes[] = {{1, 1}, {7, 13}, {64, 64}, {131, 257}, {4099, 31}};
 
-class Dyt : public reference::OverDtypes {};
-HEADROOM_OVER_DTYPES(Dyt);
+class Dyt : public reference::OverPlaces {};
+HEADROOM_OVER_PLACES(Dyt);
 
 TEST_P(Dyt, IsGammaTimesTanhPlusBeta) {
   for (const Shape& shape : kShapes) {
     for (const double slope : {0.001, 0.5, 40.0}) {
       const auto x = random(shape, "x");
-      const auto alpha = HostTensor::filled({1}, dtype(), slope);
+      const auto alpha = TestTensor::filled({1}, place(), slope);
       const auto gamma = random({shape[1]}, "gamma");
       const auto beta = random({shape[1]}, "beta");
       const auto y = random(shape, "overwritten");
@@ -34,8 +34,8 @@ TEST_P(Dyt, IsGammaTimesTanhPlusBeta) {
         expected_without_beta.push_back(gamma.at(i % shape[1]) * std::tanh(alpha.at(0) * x.at(i)));
         expected.push_back(expected_without_beta.back() + beta.at(i % shape[1]));
       }
-      expect_close(y, expected, tolerance(dtype()), "y");
-      expect_close(without_beta, expected_without_beta, tolerance(dtype()), "y without beta");
+      expect_close(y, expected, "y");
+      expect_close(without_beta, expected_without_beta, "y without beta");
     }
   }
 }
@@ -51,12 +51,12 @@ TEST_P(Dyt, TanhIsAccurateRelativeToItself) {
   const auto count = static_cast<std::int64_t>(arguments.size());
   auto x = zeros({count, 1});
   for (std::int64_t i = 0; i < count; ++i) x.set(i, arguments[static_cast<std::size_t>(i)]);
-  const auto one = HostTensor::filled({1}, dtype(), 1.0);
+  const auto one = TestTensor::filled({1}, place(), 1.0);
   const auto y = zeros({count, 1});
   ops::dyt(x, one, one, Tensor(), y);
   for (std::int64_t i = 0; i < count; ++i) {
     const double expected = std::tanh(x.at(i));
-    ASSERT_NEAR(y.at(i), expected, (dtype() == DType::f32 ? 3e-7 : 1e-15) * std::abs(expected)) << "tanh " << x.at(i);
+    ASSERT_NEAR(y.at(i), expected, relative(3e-7, 1e-15) * std::abs(expected)) << "tanh " << x.at(i);
   }
 }
 
@@ -65,8 +65,8 @@ TEST_P(Dyt, SaturatesAtInfinityAndKeepsNan) {
   x.set(0, std::numeric_limits<double>::infinity());
   x.set(1, -std::numeric_limits<double>::infinity());
   x.set(2, std::numeric_limits<double>::quiet_NaN());
-  const auto one = HostTensor::filled({1}, dtype(), 1.0);
-  const auto gamma = HostTensor::filled({3}, dtype(), 1.0);
+  const auto one = TestTensor::filled({1}, place(), 1.0);
+  const auto gamma = TestTensor::filled({3}, place(), 1.0);
   const auto y = zeros({1, 3});
   ops::dyt(x, one, gamma, Tensor(), y);
   EXPECT_EQ(y.at(0), 1.0);
@@ -79,13 +79,13 @@ TEST_P(Dyt, BackwardAddsTheGradients) {
     const std::int64_t columns = shape[1];
     const auto x = random(shape, "x");
     const auto dy = random(shape, "dy");
-    const auto alpha = HostTensor::filled({1}, dtype(), 0.75);
+    const auto alpha = TestTensor::filled({1}, place(), 0.75);
     const auto gamma = random({columns}, "gamma");
     for (const bool with_beta : {true, false}) {
       const auto dx = random(shape, "dx before");
-      const auto dalpha = random({1}, "dalpha before");
-      const auto dgamma = random({columns}, "dgamma before");
-      const auto dbeta = random({columns}, "dbeta before");
+      const auto dalpha = wide_random({1}, "dalpha before");
+      const auto dgamma = wide_random({columns}, "dgamma before");
+      const auto dbeta = wide_random({columns}, "dbeta before");
       auto expected_dx = dx.values();
       auto expected_dgamma = dgamma.values();
       auto expected_dbeta = dbeta.values();
@@ -102,30 +102,30 @@ TEST_P(Dyt, BackwardAddsTheGradients) {
         magnitude += std::abs(inner * x.at(i));
       }
       ops::dyt_backward(dy, x, alpha, gamma, dx, dalpha, dgamma, with_beta ? dbeta.tensor() : Tensor());
-      expect_close(dx, expected_dx, tolerance(dtype()), "dx");
-      expect_close(dgamma, expected_dgamma, tolerance(dtype()), "dgamma");
-      if (with_beta) expect_close(dbeta, expected_dbeta, tolerance(dtype()), "dbeta");
-      EXPECT_NEAR(dalpha.at(0), expected_dalpha, (dtype() == DType::f32 ? 1e-6 : 1e-14) * magnitude);
+      expect_close(dx, expected_dx, "dx");
+      expect_close(dgamma, expected_dgamma, "dgamma");
+      if (with_beta) expect_close(dbeta, expected_dbeta, "dbeta");
+      EXPECT_NEAR(dalpha.at(0), expected_dalpha, relative(1e-6, 1e-14) * magnitude);
     }
   }
 }
 
 TEST(DytGradients, AgreeWithFiniteDifferences) {
   const Shape shape{5, 7};
-  auto x = HostTensor::random(shape, DType::f64, "x");
-  auto alpha = HostTensor::filled({1}, DType::f64, 0.75);
-  auto gamma = HostTensor::random({7}, DType::f64, "gamma");
-  auto beta = HostTensor::random({7}, DType::f64, "beta");
-  const auto dy = HostTensor::random(shape, DType::f64, "dy");
-  const HostTensor y(shape, DType::f64);
+  auto x = TestTensor::random(shape, DType::f64, "x");
+  auto alpha = TestTensor::filled({1}, DType::f64, 0.75);
+  auto gamma = TestTensor::random({7}, DType::f64, "gamma");
+  auto beta = TestTensor::random({7}, DType::f64, "beta");
+  const auto dy = TestTensor::random(shape, DType::f64, "dy");
+  const TestTensor y(shape, DType::f64);
   const auto loss = [&] {
     ops::dyt(x, alpha, gamma, beta, y);
     return dot(y, dy);
   };
-  const HostTensor dx(shape, DType::f64);
-  const HostTensor dalpha({1}, DType::f64);
-  const HostTensor dgamma({7}, DType::f64);
-  const HostTensor dbeta({7}, DType::f64);
+  const TestTensor dx(shape, DType::f64);
+  const TestTensor dalpha({1}, DType::f64);
+  const TestTensor dgamma({7}, DType::f64);
+  const TestTensor dbeta({7}, DType::f64);
   ops::dyt_backward(dy, x, alpha, gamma, dx, dalpha, dgamma, dbeta);
   expect_gradient(loss, x, dx, "dx");
   expect_gradient(loss, alpha, dalpha, "dalpha");

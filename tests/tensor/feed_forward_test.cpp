@@ -11,7 +11,8 @@ namespace {
 using reference::dot;
 using reference::expect_close;
 using reference::expect_gradient;
-using reference::HostTensor;
+using reference::Place;
+using reference::TestTensor;
 using reference::tolerance;
 
 double sigmoid(double x) {
@@ -51,42 +52,42 @@ double slope(Activation kind, double x) {
 }
 
 // An arithmetic sequence through everything an activation meets, and a few numbers far outside.
-HostTensor arguments(DType dtype) {
+TestTensor arguments(const Place& place) {
   constexpr std::int64_t kCount = 40'001;
-  HostTensor x({kCount + 6}, dtype);
+  TestTensor x({kCount + 6}, place);
   for (std::int64_t i = 0; i < kCount; ++i) x.set(i, static_cast<double>(i - kCount / 2) * 0.0006);
   const double far[] = {-1e30, -3000.0, -100.0, 100.0, 3000.0, 1e12};
   for (std::int64_t i = 0; i < 6; ++i) x.set(kCount + i, far[i]);
   return x;
 }
 
-class FeedForwardOps : public reference::OverDtypes {};
-HEADROOM_OVER_DTYPES(FeedForwardOps);
+class FeedForwardOps : public reference::OverPlaces {};
+HEADROOM_OVER_PLACES(FeedForwardOps);
 
 TEST_P(FeedForwardOps, ActivationsFollowTheirFormulas) {
-  const auto x = arguments(dtype());
+  const auto x = arguments(place());
   for (const Activation kind : {Activation::gelu, Activation::gelu_tanh, Activation::relu}) {
-    const HostTensor y(x.tensor().shape(), dtype());
+    const TestTensor y(x.tensor().shape(), place());
     ops::activation(kind, x, y);
     for (std::int64_t i = 0; i < x.elements(); ++i) {
       // GELU's lower tail is a difference: exact to the rounding of 1, not relative to itself.
-      const double allowed = (dtype() == DType::f32 ? 4e-7 : 1e-15) * std::abs(x.at(i));
+      const double allowed = relative(4e-7, 1e-15) * std::abs(x.at(i));
       ASSERT_NEAR(y.at(i), activated(kind, x.at(i)), allowed) << "kind " << static_cast<int>(kind) << " of " << x.at(i);
     }
   }
 }
 
 TEST_P(FeedForwardOps, ActivationBackwardIsDyTimesTheSlope) {
-  const auto x = arguments(dtype());
+  const auto x = arguments(place());
   const auto dy = random(x.tensor().shape(), "dy");
   for (const Activation kind : {Activation::gelu, Activation::gelu_tanh, Activation::relu}) {
-    const HostTensor dx(x.tensor().shape(), dtype());
+    const TestTensor dx(x.tensor().shape(), place());
     ops::activation_backward(kind, dy, x, dx);
     // In f32 a tanh near 1 leaves 1 - tanh^2 an absolute error of some 1e-7, which the slope of its argument
     // multiplies.
-    const double relative = dtype() == DType::f32 ? 2e-6 : 1e-13;
+    const double close = relative(2e-6, 1e-13);
     for (std::int64_t i = 0; i < x.elements(); ++i) {
-      ASSERT_NEAR(dx.at(i), dy.at(i) * slope(kind, x.at(i)), relative * std::abs(dy.at(i)))
+      ASSERT_NEAR(dx.at(i), dy.at(i) * slope(kind, x.at(i)), close * std::abs(dy.at(i)))
           << "kind " << static_cast<int>(kind) << " at " << x.at(i);
     }
   }
@@ -95,7 +96,7 @@ TEST_P(FeedForwardOps, ActivationBackwardIsDyTimesTheSlope) {
 TEST_P(FeedForwardOps, ReluHasNoSlopeAtZero) {
   const auto x = zeros({3});
   const auto dx = zeros({3});
-  ops::activation_backward(Activation::relu, HostTensor::filled({3}, dtype(), 2.0), x, dx);
+  ops::activation_backward(Activation::relu, TestTensor::filled({3}, place(), 2.0), x, dx);
   EXPECT_THAT(dx.values(), ::testing::Each(0.0));
 }
 
@@ -115,7 +116,7 @@ TEST_P(FeedForwardOps, ActivationBackwardMayTakeThePlaceOfItsInputs) {
 }
 
 TEST_P(FeedForwardOps, ActivationsPassNanOn) {
-  const auto x = HostTensor::filled({11}, dtype(), std::numeric_limits<double>::quiet_NaN());
+  const auto x = TestTensor::filled({11}, place(), std::numeric_limits<double>::quiet_NaN());
   for (const Activation kind : {Activation::gelu, Activation::gelu_tanh, Activation::relu}) {
     const auto y = zeros({11});
     ops::activation(kind, x, y);
@@ -152,9 +153,9 @@ TEST_P(FeedForwardOps, SwigluGatesAndItsBackwardFollowsTheChainRule) {
     }
     ops::swiglu(gate_up, y);
     ops::swiglu_backward(dy, gate_up, dgate_up);
-    const double relative = dtype() == DType::f32 ? 1e-6 : tolerance(dtype());
-    expect_close(y, expected_y, relative, "y");
-    expect_close(dgate_up, expected, relative, "dgate up");
+    const double close = relative(1e-6);
+    expect_close(y, expected_y, close, "y");
+    expect_close(dgate_up, expected, close, "dgate up");
     const auto in_place = gate_up.clone();
     ops::swiglu_backward(dy, in_place, in_place);
     EXPECT_EQ(in_place.values(), dgate_up.values());
@@ -162,24 +163,24 @@ TEST_P(FeedForwardOps, SwigluGatesAndItsBackwardFollowsTheChainRule) {
 }
 
 TEST_P(FeedForwardOps, SwigluOfHugeGatesStaysFinite) {
-  auto gate_up = HostTensor::filled({2, 2}, dtype(), 1.0);
-  gate_up.set(0, 1e4);
-  gate_up.set(2, -1e4);
-  const auto dy = HostTensor::filled({2, 1}, dtype(), 1.0);
+  auto gate_up = TestTensor::filled({2, 2}, place(), 1.0);
+  gate_up.set(0, 8192.0);
+  gate_up.set(2, -8192.0);
+  const auto dy = TestTensor::filled({2, 1}, place(), 1.0);
   const auto y = zeros({2, 1});
   const auto dgate_up = zeros({2, 2});
   ops::swiglu(gate_up, y);
   ops::swiglu_backward(dy, gate_up, dgate_up);
-  EXPECT_THAT(y.values(), ::testing::ElementsAre(1e4, 0.0));
-  EXPECT_THAT(dgate_up.values(), ::testing::ElementsAre(1.0, 1e4, 0.0, 0.0));
+  EXPECT_THAT(y.values(), ::testing::ElementsAre(8192.0, 0.0));
+  EXPECT_THAT(dgate_up.values(), ::testing::ElementsAre(1.0, 8192.0, 0.0, 0.0));
 }
 
 TEST(FeedForwardGradients, AgreeWithFiniteDifferences) {
-  const auto dy = HostTensor::random({5, 7}, DType::f64, "dy");
-  const HostTensor y({5, 7}, DType::f64);
+  const auto dy = TestTensor::random({5, 7}, DType::f64, "dy");
+  const TestTensor y({5, 7}, DType::f64);
   {
-    auto gate_up = HostTensor::random({5, 14}, DType::f64, "gate up");
-    const HostTensor dgate_up({5, 14}, DType::f64);
+    auto gate_up = TestTensor::random({5, 14}, DType::f64, "gate up");
+    const TestTensor dgate_up({5, 14}, DType::f64);
     ops::swiglu_backward(dy, gate_up, dgate_up);
     const auto loss = [&] {
       ops::swiglu(gate_up, y);
@@ -188,8 +189,8 @@ TEST(FeedForwardGradients, AgreeWithFiniteDifferences) {
     expect_gradient(loss, gate_up, dgate_up, "swiglu");
   }
   for (const Activation kind : {Activation::gelu, Activation::gelu_tanh, Activation::relu}) {
-    auto x = HostTensor::random({5, 7}, DType::f64, "x");
-    const HostTensor dx({5, 7}, DType::f64);
+    auto x = TestTensor::random({5, 7}, DType::f64, "x");
+    const TestTensor dx({5, 7}, DType::f64);
     ops::activation_backward(kind, dy, x, dx);
     const auto loss = [&] {
       ops::activation(kind, x, y);

@@ -10,26 +10,28 @@ namespace {
 
 using reference::expect_close;
 using reference::expect_gradient;
-using reference::HostTensor;
-using reference::tolerance;
+using reference::kCpuF32;
+using reference::kCpuF64;
+using reference::Place;
+using reference::TestTensor;
 
 enum class Slot { key_and_value, key_only };
 
 // One attention with a bias slot: forward and backward as a model calls them.
 struct Layer {
-  Layer(const AttentionShape& of, DType dtype, Slot kind, double deviation = 1.0)
+  Layer(const AttentionShape& of, const Place& place, Slot kind, double deviation = 1.0)
       : shape(of),
-        qkv(HostTensor::random({of.rows(), of.qkv_width()}, dtype, "qkv", deviation)),
-        key(HostTensor::random({of.n_kv_heads, of.head_dim}, dtype, "key", deviation)),
-        dout(HostTensor::random({of.rows(), of.query_width()}, dtype, "dout")),
-        out({of.rows(), of.query_width()}, dtype),
-        lse({of.batch, of.n_heads, of.seq}, dtype),
-        mass({of.batch, of.n_heads, of.seq}, dtype),
-        dqkv({of.rows(), of.qkv_width()}, dtype),
-        dkey({of.n_kv_heads, of.head_dim}, dtype) {
+        qkv(TestTensor::random({of.rows(), of.qkv_width()}, place, "qkv", deviation)),
+        key(TestTensor::random({of.n_kv_heads, of.head_dim}, place, "key", deviation)),
+        dout(TestTensor::random({of.rows(), of.query_width()}, place, "dout")),
+        out({of.rows(), of.query_width()}, place),
+        lse({of.batch, of.n_heads, of.seq}, place.wide(), place.device),
+        mass({of.batch, of.n_heads, of.seq}, place.wide(), place.device),
+        dqkv({of.rows(), of.qkv_width()}, place),
+        dkey({of.n_kv_heads, of.head_dim}, place.wide(), place.device) {
     if (kind == Slot::key_and_value) {
-      value = HostTensor::random({of.n_kv_heads, of.head_dim}, dtype, "value");
-      dvalue = HostTensor({of.n_kv_heads, of.head_dim}, dtype);
+      value = TestTensor::random({of.n_kv_heads, of.head_dim}, place, "value");
+      dvalue = TestTensor({of.n_kv_heads, of.head_dim}, place.wide(), place.device);
     }
   }
 
@@ -46,15 +48,18 @@ struct Layer {
   }
 
   AttentionShape shape;
-  HostTensor qkv, key, dout, out, lse, mass, dqkv, dkey;
-  std::optional<HostTensor> value, dvalue;
+  TestTensor qkv, key, dout, out, lse, mass, dqkv, dkey;
+  std::optional<TestTensor> value, dvalue;
 };
 
-class KvBias : public ::testing::TestWithParam<std::tuple<DType, AttentionShape, Slot>> {};
+class KvBias : public ::testing::TestWithParam<std::tuple<Place, AttentionShape, Slot>> {
+ protected:
+  void SetUp() override { HEADROOM_NEEDS(std::get<0>(GetParam())); }
+};
 
 TEST_P(KvBias, IsAttentionOverTheConcatenation) {
-  const auto [dtype, shape, kind] = GetParam();
-  Layer layer(shape, dtype, kind);
+  const auto [place, shape, kind] = GetParam();
+  Layer layer(shape, place, kind);
   layer.forward();
   layer.backward();
 
@@ -62,30 +67,37 @@ TEST_P(KvBias, IsAttentionOverTheConcatenation) {
   const auto value = layer.value ? layer.value->values() : std::vector<double>();
   const auto* given_value = layer.value ? &value : nullptr;
   const auto expected = reference::attention(layer.qkv.values(), shape, &key, given_value);
-  expect_close(layer.out, expected.out, tolerance(dtype), "out");
-  expect_close(layer.lse, expected.lse, tolerance(dtype), "lse");
-  expect_close(layer.mass, expected.mass, tolerance(dtype), "mass");
+  expect_close(layer.out, expected.out, "out");
+  expect_close(layer.lse, expected.lse, "lse");
+  expect_close(layer.mass, expected.mass, "mass");
 
   const auto gradients =
       reference::attention_backward(layer.dout.values(), layer.qkv.values(), shape, &key, given_value);
-  expect_close(layer.dqkv, gradients.dqkv, tolerance(dtype), "dqkv");
-  expect_close(layer.dkey, gradients.dkey, tolerance(dtype), "dkey");
-  if (layer.dvalue) expect_close(*layer.dvalue, gradients.dvalue, tolerance(dtype), "dvalue");
+  const double close = reference::tolerance_of_chain(place.dtype);
+  expect_close(layer.dqkv, gradients.dqkv, close, "dqkv");
+  expect_close(layer.dkey, gradients.dkey, close, "dkey");
+  if (layer.dvalue) expect_close(*layer.dvalue, gradients.dvalue, close, "dvalue");
 }
 
-constexpr DType kDtypes[] = {DType::f32, DType::f64};
+std::string case_name(const ::testing::TestParamInfo<std::tuple<Place, AttentionShape, Slot>>& info) {
+  const auto& [place, shape, slot] = info.param;
+  return place.name() + "_" + reference::name_of(shape) + (slot == Slot::key_only ? "_key_only" : "");
+}
+
 INSTANTIATE_TEST_SUITE_P(EveryShape, KvBias,
-                         ::testing::Combine(::testing::ValuesIn(kDtypes),
+                         ::testing::Combine(::testing::ValuesIn(reference::kPlaces),
                                             ::testing::ValuesIn(reference::kAttentionShapes),
-                                            ::testing::Values(Slot::key_and_value, Slot::key_only)));
+                                            ::testing::Values(Slot::key_and_value, Slot::key_only)),
+                         case_name);
 INSTANTIATE_TEST_SUITE_P(LongSequences, KvBias,
-                         ::testing::Combine(::testing::ValuesIn(kDtypes),
+                         ::testing::Combine(::testing::Values(kCpuF32, kCpuF64),
                                             ::testing::ValuesIn(reference::kLongAttentionShapes),
-                                            ::testing::Values(Slot::key_and_value)));
+                                            ::testing::Values(Slot::key_and_value)),
+                         case_name);
 
 TEST(KvBiasGradient, MatchesFiniteDifferences) {
   for (const Slot kind : {Slot::key_and_value, Slot::key_only}) {
-    Layer layer({2, 11, 4, 2, 3}, DType::f64, kind);
+    Layer layer({2, 11, 4, 2, 3}, kCpuF64, kind);
     layer.forward();
     layer.backward();
     const auto loss = [&] { return layer.forward(); };
@@ -96,7 +108,7 @@ TEST(KvBiasGradient, MatchesFiniteDifferences) {
 }
 
 TEST(KvBiasGradient, AccumulatesInTheParameters) {
-  Layer layer({1, 7, 2, 2, 4}, DType::f64, Slot::key_and_value);
+  Layer layer({1, 7, 2, 2, 4}, kCpuF64, Slot::key_and_value);
   layer.forward();
   layer.backward();
   auto twice = layer.dkey.values();
@@ -107,13 +119,13 @@ TEST(KvBiasGradient, AccumulatesInTheParameters) {
 
 // A slot that takes nearly everything, or nearly nothing, must not overflow.
 TEST(KvBiasRange, SurvivesLargeScores) {
-  for (const DType dtype : {DType::f32, DType::f64}) {
-    Layer layer({1, 17, 2, 1, 8}, dtype, Slot::key_and_value, 30.0);
+  for (const Place& place : {kCpuF32, kCpuF64}) {
+    Layer layer({1, 17, 2, 1, 8}, place, Slot::key_and_value, 30.0);
     layer.forward();
     layer.backward();
     const auto key = layer.key.values();
     const auto value = layer.value->values();
-    const double relative = dtype == DType::f32 ? 2e-3 : 1e-10;
+    const double relative = place.dtype == DType::f32 ? 2e-3 : 1e-10;
     expect_close(layer.out, reference::attention(layer.qkv.values(), layer.shape, &key, &value).out, relative, "out");
     const auto gradients =
         reference::attention_backward(layer.dout.values(), layer.qkv.values(), layer.shape, &key, &value);
@@ -122,7 +134,7 @@ TEST(KvBiasRange, SurvivesLargeScores) {
 }
 
 TEST(KvBiasArguments, RefusesAGradientWithoutItsValue) {
-  Layer layer({1, 3, 1, 1, 2}, DType::f32, Slot::key_and_value);
+  Layer layer({1, 3, 1, 1, 2}, kCpuF32, Slot::key_and_value);
   layer.forward();
   EXPECT_THROW(ops::kv_bias_backward(layer.dout, layer.qkv, layer.out, layer.mass, layer.key, Tensor(), layer.shape,
                                      layer.dqkv, layer.dkey, *layer.dvalue),

@@ -5,14 +5,17 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
 #include "base/system.h"
-#include "tensor/ops.h"
+#include "tests/tensor/reference.h"
 
 // Under the address sanitizer an impossible allocation fails as it does without, instead of ending the program.
 extern "C" const char* __asan_default_options();  // NOLINT(bugprone-reserved-identifier): the sanitizer's name
@@ -80,7 +83,7 @@ TEST(Buffer, IsAlignedAndZeroed) {
   for (const std::size_t bytes : {std::size_t{4}, std::size_t{4099}, std::size_t{3} << 20}) {
     const Buffer buffer(bytes, Device::cpu, "a test");
     EXPECT_EQ(buffer.bytes(), bytes);
-    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.data()) % 64, 0u);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.data()) % 256, 0u);
     const auto count = static_cast<std::int64_t>(bytes / sizeof(float));
     EXPECT_THAT(buffer.tensor({count}, DType::f32).span<float>(), ::testing::Each(0.0f));
   }
@@ -140,14 +143,14 @@ TEST(Arena, MeasuresFirstAndThenHandsOutApart) {
   const Pair planned = make_pair(measure);
   EXPECT_FALSE(planned.first.present());
   EXPECT_EQ(planned.first.shape(), (Shape{3, 5}));
-  EXPECT_EQ(measure.bytes(), 128u);  // two cache lines
+  EXPECT_EQ(measure.bytes(), 512u);  // each to its alignment
 
   Arena arena(measure, "a test");
   const Pair pair = make_pair(arena);
   EXPECT_EQ(arena.bytes(), measure.bytes());
   EXPECT_EQ(pair.second.dtype(), DType::f64);
   for (const Tensor& tensor : {pair.first, pair.second}) {
-    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(tensor.raw()) % 64, 0u);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(tensor.raw()) % 256, 0u);
   }
   for (float& value : pair.first.span<float>()) value = 1.0f;
   EXPECT_THAT(pair.second.span<double>(), ::testing::Each(0.0));
@@ -159,9 +162,9 @@ TEST(Arena, AddsSizesUpByCategory) {
   make_pair(measure);
   ASSERT_EQ(measure.categories().size(), 2u);
   EXPECT_EQ(measure.categories()[0].name, "attention");
-  EXPECT_EQ(measure.categories()[0].bytes, 128u);
+  EXPECT_EQ(measure.categories()[0].bytes, 512u);
   EXPECT_EQ(measure.categories()[1].name, "norms");
-  EXPECT_EQ(measure.categories()[1].bytes, 128u);
+  EXPECT_EQ(measure.categories()[1].bytes, 512u);
 }
 
 TEST(Arena, RefusesMoreThanWasPlanned) {
@@ -175,19 +178,91 @@ TEST(Arena, RefusesMoreThanWasPlanned) {
 TEST(Arena, RewindingCutsTheSameMemoryAgain) {
   Arena measure = Arena::measuring(Device::cpu);
   make_pair(measure);
+  make_pair(measure);
   Arena arena(measure, "a test");
+  const Pair kept = make_pair(arena);
+  const std::size_t mark = arena.bytes();
   const Pair before = make_pair(arena);
-  arena.rewind();
-  EXPECT_EQ(arena.bytes(), 0u);
-  EXPECT_TRUE(arena.categories().empty());
+  arena.rewind(mark);
+  EXPECT_EQ(arena.bytes(), mark);
   const Pair after = make_pair(arena);
   EXPECT_EQ(after.first.raw(), before.first.raw());
   EXPECT_EQ(after.second.raw(), before.second.raw());
+  EXPECT_NE(after.first.raw(), kept.first.raw());
+  EXPECT_THROW(arena.rewind(arena.bytes() + 1), Error);
 }
 
-// Every op of the CPU's table is there: nobody finds out by a crash in a run.
-TEST(OpTable, OfTheCpuIsComplete) {
-  const OpTable& table = op_table(Device::cpu);
+TEST(Arena, PlannedArenasAreMeasuredByTheirOwnCuts) {
+  Pair pair;
+  const auto arena = planned_arena(Device::cpu, "a test", [&](Arena& any) { pair = make_pair(any); });
+  EXPECT_TRUE(pair.first.present());
+  EXPECT_EQ(arena->bytes(), 512u);
+  EXPECT_EQ(arena->categories().size(), 2u);
+}
+
+// ---- numbers of every format, there and back
+// --------------------------------------------------------------------------
+TEST(Bf16, RoundsToNearestTiesToEvenAndKeepsWhatIsNoNumber) {
+  EXPECT_EQ(float{bf16(1.0f)}, 1.0f);
+  EXPECT_EQ(float{bf16(1.0f + 0x1p-8f)}, 1.0f);  // a tie: to even
+  EXPECT_EQ(float{bf16(1.0f + 0x1p-7f + 0x1p-8f)}, 1.0f + 0x1p-6f);
+  EXPECT_EQ(float{bf16(1.0f + 0x1.02p-8f)}, 1.0f + 0x1p-7f);
+  EXPECT_EQ(float{bf16(-3.0e38f)}, -0x1.c4p127f);
+  EXPECT_EQ(float{bf16(std::numeric_limits<float>::max())}, std::numeric_limits<float>::infinity());
+  EXPECT_EQ(float{bf16(-std::numeric_limits<float>::infinity())}, -std::numeric_limits<float>::infinity());
+  EXPECT_TRUE(std::isnan(float{bf16(std::bit_cast<float>(0x7f800001U))}));
+}
+
+class Transfer : public ::testing::TestWithParam<Device> {
+ protected:
+  void SetUp() override { HEADROOM_NEEDS((reference::Place{GetParam(), DType::f32})); }
+};
+INSTANTIATE_TEST_SUITE_P(Everywhere, Transfer, ::testing::Values(Device::cpu, Device::cuda),
+                         [](const auto& tested) { return std::string(name_of(tested.param)); });
+
+TEST_P(Transfer, BringsNumbersThereAndBackInEveryFormat) {
+  // More than one of a GPU's staging buffers hold.
+  const std::int64_t count = (std::int64_t{9} << 20) / 4 + 3;
+  std::vector<double> numbers(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<double>(i % 251) - 125.0;  // exact in bf16
+  for (const DType dtype : {DType::f32, DType::f64, DType::bf16}) {
+    const Buffer buffer(static_cast<std::size_t>(count) * size_of(dtype), GetParam(), "a test");
+    const Tensor tensor = buffer.tensor({count}, dtype);
+    std::vector<double> source = numbers;
+    upload_as(std::span<const double>(source), tensor);
+    std::fill(source.begin(), source.end(), 7.0);  // the upload no longer needs it
+    EXPECT_EQ(download_as<double>(tensor), numbers);
+    const std::vector<float> narrow = download_as<float>(tensor.flat_range(count - 5, 5));
+    EXPECT_EQ(narrow, std::vector<float>(numbers.end() - 5, numbers.end()));
+  }
+}
+
+TEST_P(Transfer, RefusesOtherSizesAndFormats) {
+  const Buffer buffer(64, GetParam(), "a test");
+  const Tensor tensor = buffer.tensor({16}, DType::f32);
+  const std::vector<float> few(15);
+  const std::vector<double> wide(16);
+  EXPECT_THROW(upload(std::span<const float>(few), tensor), Error);
+  EXPECT_THROW(upload(std::span<const double>(wide), tensor), Error);
+  EXPECT_THROW(static_cast<void>(download<double>(tensor)), Error);
+}
+
+TEST(GpuTensors, AreNotReadAsHostMemory) {
+  HEADROOM_NEEDS(reference::kGpuF32);
+  const Buffer buffer(64, Device::cuda, "a test");
+  EXPECT_THROW(static_cast<void>(buffer.tensor({16}, DType::f32).data<float>()), Error);
+}
+
+TEST(GpuTensors, DoNotMeetTheCpusInOneOperation) {
+  HEADROOM_NEEDS(reference::kGpuF32);
+  const reference::TestTensor here({4}, reference::kCpuF32);
+  const reference::TestTensor there({4}, reference::kGpuF32);
+  EXPECT_THROW(ops::add(here, there), Error);
+}
+
+// Every op of a device's table is there: nobody finds out by a crash in a run.
+TEST_P(Transfer, TheTableOfOperationsIsComplete) {
+  const OpTable& table = op_table(GetParam());
   using Entry = void (*)();
   static_assert(sizeof(OpTable) % sizeof(Entry) == 0);
   const auto* entries = reinterpret_cast<const unsigned char*>(&table);

@@ -10,7 +10,8 @@ namespace {
 using reference::dot;
 using reference::expect_close;
 using reference::expect_gradient;
-using reference::HostTensor;
+using reference::Place;
+using reference::TestTensor;
 using reference::tolerance;
 
 constexpr double kEps = 1e-5;
@@ -24,14 +25,20 @@ void PrintTo(const Size& size, std::ostream* out) {
   *out << size.rows << "x" << size.columns;
 }
 
-class Norms : public ::testing::TestWithParam<std::tuple<DType, Size>> {
+class Norms : public ::testing::TestWithParam<std::tuple<Place, Size>> {
  protected:
-  DType dtype() const { return std::get<0>(GetParam()); }
+  void SetUp() override { HEADROOM_NEEDS(place()); }
+
+  Place place() const { return std::get<0>(GetParam()); }
   std::int64_t rows() const { return std::get<1>(GetParam()).rows; }
   std::int64_t columns() const { return std::get<1>(GetParam()).columns; }
-  HostTensor matrix(std::string_view name) const { return HostTensor::random({rows(), columns()}, dtype(), name); }
-  HostTensor vector(std::string_view name) const { return HostTensor::random({columns()}, dtype(), name); }
-  HostTensor column() const { return {{rows()}, dtype()}; }
+  TestTensor matrix(std::string_view name) const { return TestTensor::random({rows(), columns()}, place(), name); }
+  TestTensor vector(std::string_view name) const { return TestTensor::random({columns()}, place(), name); }
+  // Of the accumulator's dtype: a row's statistic, a parameter's gradient.
+  TestTensor column() const { return {{rows()}, place().wide(), place().device}; }
+  TestTensor gradient(std::string_view name) const {
+    return TestTensor::random({columns()}, Place{place().device, place().wide()}, name);
+  }
 
   // What a normed row is in f64, and what became of it on the way.
   struct Row {
@@ -39,7 +46,7 @@ class Norms : public ::testing::TestWithParam<std::tuple<DType, Size>> {
     double rstd = 0.0;
     std::vector<double> normed;
   };
-  Row normed_row(const HostTensor& x, std::int64_t row, bool centered) const {
+  Row normed_row(const TestTensor& x, std::int64_t row, bool centered) const {
     Row result;
     const auto n = static_cast<double>(columns());
     for (std::int64_t c = 0; centered && c < columns(); ++c) result.mean += x.at(row * columns() + c) / n;
@@ -60,7 +67,7 @@ class Norms : public ::testing::TestWithParam<std::tuple<DType, Size>> {
     std::vector<double> dgamma;
     std::vector<double> dbeta;
   };
-  Gradients gradients(const HostTensor& dy, const HostTensor& x, const HostTensor& gamma, bool centered) const {
+  Gradients gradients(const TestTensor& dy, const TestTensor& x, const TestTensor& gamma, bool centered) const {
     Gradients result{std::vector<double>(static_cast<std::size_t>(rows() * columns())),
                      std::vector<double>(static_cast<std::size_t>(columns())),
                      std::vector<double>(static_cast<std::size_t>(columns()))};
@@ -88,15 +95,23 @@ class Norms : public ::testing::TestWithParam<std::tuple<DType, Size>> {
 };
 
 // What was there before plus what the op should add.
-std::vector<double> plus(const HostTensor& before, std::vector<double> added) {
+std::vector<double> plus(const TestTensor& before, std::vector<double> added) {
   for (std::size_t i = 0; i < added.size(); ++i) added[i] += before.at(static_cast<std::int64_t>(i));
   return added;
 }
 
+// Writes a case's name as "cuda_bf16_7x13".
+std::string case_name(const ::testing::TestParamInfo<std::tuple<Place, Size>>& info) {
+  const auto& [place, size] = info.param;
+  return place.name() + "_" + std::to_string(size.rows) + "x" + std::to_string(size.columns);
+}
+
 INSTANTIATE_TEST_SUITE_P(Sizes, Norms,
-                         ::testing::Combine(::testing::Values(DType::f32, DType::f64),
+                         ::testing::Combine(::testing::ValuesIn(reference::kPlaces),
                                             ::testing::Values(Size{1, 1}, Size{3, 2}, Size{7, 13}, Size{64, 64},
-                                                              Size{131, 257}, Size{5, 1031}, Size{4099, 31})));
+                                                              Size{131, 257}, Size{5, 1031}, Size{3, 8200},
+                                                              Size{4099, 31})),
+                         case_name);
 
 TEST_P(Norms, RmsNormDividesByTheRootMeanSquare) {
   const auto x = matrix("x");
@@ -113,9 +128,8 @@ TEST_P(Norms, RmsNormDividesByTheRootMeanSquare) {
       expected_y.push_back(row.normed[static_cast<std::size_t>(c)] * gamma.at(c));
     }
   }
-  const double relative = dtype() == DType::f32 ? 1e-6 : tolerance(dtype());
-  expect_close(y, expected_y, relative, "y");
-  expect_close(rstd, expected_rstd, relative, "rstd");
+  expect_close(y, expected_y, "y");
+  expect_close(rstd, expected_rstd, "rstd");
 }
 
 TEST_P(Norms, RmsNormBackwardAddsTheGradients) {
@@ -126,13 +140,13 @@ TEST_P(Norms, RmsNormBackwardAddsTheGradients) {
   const auto rstd = column();
   ops::rms_norm(x, gamma, kEps, y, rstd);
   const auto dx = matrix("dx before");
-  const auto dgamma = vector("dgamma before");
+  const auto dgamma = gradient("dgamma before");
   const Gradients added = gradients(dy, x, gamma, false);
   const auto expected_dx = plus(dx, added.dx);
   const auto expected_dgamma = plus(dgamma, added.dgamma);
   ops::rms_norm_backward(dy, x, gamma, rstd, dx, dgamma);
-  expect_close(dx, expected_dx, tolerance(dtype()), "dx");
-  expect_close(dgamma, expected_dgamma, tolerance(dtype()), "dgamma");
+  expect_close(dx, expected_dx, "dx");
+  expect_close(dgamma, expected_dgamma, "dgamma");
 }
 
 TEST_P(Norms, LayerNormCentersAndDividesByTheDeviation) {
@@ -158,10 +172,10 @@ TEST_P(Norms, LayerNormCentersAndDividesByTheDeviation) {
       expected_y.push_back(expected_without_beta.back() + beta.at(c));
     }
   }
-  expect_close(y, expected_y, tolerance(dtype()), "y");
-  expect_close(without_beta, expected_without_beta, tolerance(dtype()), "y without beta");
-  expect_close(mean, expected_mean, tolerance(dtype()), "mean");
-  expect_close(rstd, expected_rstd, tolerance(dtype()), "rstd");
+  expect_close(y, expected_y, "y");
+  expect_close(without_beta, expected_without_beta, "y without beta");
+  expect_close(mean, expected_mean, "mean");
+  expect_close(rstd, expected_rstd, "rstd");
 }
 
 TEST_P(Norms, LayerNormBackwardAddsTheGradients) {
@@ -177,35 +191,124 @@ TEST_P(Norms, LayerNormBackwardAddsTheGradients) {
   const Gradients added = gradients(dy, x, gamma, true);
   for (const bool with_beta : {true, false}) {
     const auto dx = matrix("dx before");
-    const auto dgamma = vector("dgamma before");
-    const auto dbeta = vector("dbeta before");
+    const auto dgamma = gradient("dgamma before");
+    const auto dbeta = gradient("dbeta before");
     const auto expected_dx = plus(dx, added.dx);
     const auto expected_dgamma = plus(dgamma, added.dgamma);
     const auto expected_dbeta = plus(dbeta, added.dbeta);
     ops::layer_norm_backward(dy, x, gamma, mean, rstd, dx, dgamma, with_beta ? dbeta.tensor() : Tensor());
-    expect_close(dx, expected_dx, tolerance(dtype()), "dx");
-    expect_close(dgamma, expected_dgamma, tolerance(dtype()), "dgamma");
-    if (with_beta) expect_close(dbeta, expected_dbeta, tolerance(dtype()), "dbeta");
+    expect_close(dx, expected_dx, "dx");
+    expect_close(dgamma, expected_dgamma, "dgamma");
+    if (with_beta) expect_close(dbeta, expected_dbeta, "dbeta");
+  }
+}
+
+// h += x, y = norm(h) and h's magnitudes, at once: the same as one after another.
+class AddNorms : public Norms {
+ protected:
+  void expect_sum(const TestTensor& x, const TestTensor& before, const TestTensor& h) const {
+    std::vector<double> expected = before.values();
+    for (std::size_t i = 0; i < expected.size(); ++i) expected[i] += x.at(static_cast<std::int64_t>(i));
+    expect_close(h, expected, "h");
+  }
+  // What the by-product says against the plain operation.
+  void expect_magnitudes(const reference::Summary& seen, const TestTensor& h) const {
+    reference::Summary expected(place().device);
+    ops::summarize_magnitudes(h, expected.target(7));
+    const MagnitudeSummary want = expected.read(columns());
+    const MagnitudeSummary have = seen.read(columns());
+    EXPECT_EQ(have.max_abs, want.max_abs);
+    EXPECT_EQ(have.row, want.row);
+    EXPECT_EQ(have.column, want.column);
+    EXPECT_THAT(have.counts, ::testing::ElementsAreArray(want.counts));
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Sizes, AddNorms,
+                         ::testing::Combine(::testing::ValuesIn(reference::kPlaces),
+                                            ::testing::Values(Size{1, 1}, Size{7, 13}, Size{64, 64}, Size{131, 257},
+                                                              Size{5, 1031}, Size{3, 8200})),
+                         case_name);
+
+TEST_P(AddNorms, RmsNormOfASum) {
+  const auto x = matrix("x");
+  const auto h = matrix("h");
+  const auto before = h.clone();
+  const auto gamma = vector("gamma");
+  const auto y = matrix("overwritten");
+  const auto expected_y = matrix("overwritten");
+  const auto rstd = column();
+  const auto expected_rstd = column();
+  reference::Summary seen(place().device);
+  ops::add_rms_norm(x, seen.target(7), gamma, kEps, h, y, rstd);
+  expect_sum(x, before, h);
+  expect_magnitudes(seen, h);
+  ops::rms_norm(h, gamma, kEps, expected_y, expected_rstd);
+  EXPECT_EQ(y.values(), expected_y.values());
+  EXPECT_EQ(rstd.values(), expected_rstd.values());
+  const auto again = before.clone();
+  ops::add_rms_norm(x, Magnitudes{}, gamma, kEps, again, y, rstd);  // nobody looks
+  EXPECT_EQ(again.values(), h.values());
+  EXPECT_EQ(y.values(), expected_y.values());
+}
+
+TEST_P(AddNorms, LayerNormOfASum) {
+  const auto x = matrix("x");
+  const auto h = matrix("h");
+  const auto before = h.clone();
+  const auto gamma = vector("gamma");
+  const auto beta = vector("beta");
+  for (const Tensor& bias : {beta.tensor(), Tensor()}) {
+    const auto sum = before.clone();
+    const auto y = matrix("overwritten");
+    const auto expected_y = matrix("overwritten");
+    const auto mean = column();
+    const auto rstd = column();
+    reference::Summary seen(place().device);
+    ops::add_layer_norm(x, seen.target(7), gamma, bias, kEps, sum, y, mean, rstd);
+    expect_sum(x, before, sum);
+    expect_magnitudes(seen, sum);
+    ops::layer_norm(sum, gamma, bias, kEps, expected_y, mean, rstd);
+    EXPECT_EQ(y.values(), expected_y.values());
+  }
+}
+
+TEST_P(AddNorms, DytOfASum) {
+  const auto x = matrix("x");
+  const auto h = matrix("h");
+  const auto before = h.clone();
+  const auto alpha = TestTensor::filled({1}, place(), 0.5);
+  const auto gamma = vector("gamma");
+  const auto beta = vector("beta");
+  for (const Tensor& bias : {beta.tensor(), Tensor()}) {
+    const auto sum = before.clone();
+    const auto y = matrix("overwritten");
+    const auto expected_y = matrix("overwritten");
+    reference::Summary seen(place().device);
+    ops::add_dyt(x, seen.target(7), alpha, gamma, bias, sum, y);
+    expect_sum(x, before, sum);
+    expect_magnitudes(seen, sum);
+    ops::dyt(sum, alpha, gamma, bias, expected_y);
+    EXPECT_EQ(y.values(), expected_y.values());
   }
 }
 
 TEST(NormGradients, AgreeWithFiniteDifferences) {
   const Shape shape{5, 7};
-  auto x = HostTensor::random(shape, DType::f64, "x");
-  auto gamma = HostTensor::random({7}, DType::f64, "gamma");
-  auto beta = HostTensor::random({7}, DType::f64, "beta");
-  const auto dy = HostTensor::random(shape, DType::f64, "dy");
-  const HostTensor y(shape, DType::f64);
-  const HostTensor mean({5}, DType::f64);
-  const HostTensor rstd({5}, DType::f64);
+  auto x = TestTensor::random(shape, DType::f64, "x");
+  auto gamma = TestTensor::random({7}, DType::f64, "gamma");
+  auto beta = TestTensor::random({7}, DType::f64, "beta");
+  const auto dy = TestTensor::random(shape, DType::f64, "dy");
+  const TestTensor y(shape, DType::f64);
+  const TestTensor mean({5}, DType::f64);
+  const TestTensor rstd({5}, DType::f64);
   {
     const auto loss = [&] {
       ops::rms_norm(x, gamma, kEps, y, rstd);
       return dot(y, dy);
     };
     loss();
-    const HostTensor dx(shape, DType::f64);
-    const HostTensor dgamma({7}, DType::f64);
+    const TestTensor dx(shape, DType::f64);
+    const TestTensor dgamma({7}, DType::f64);
     ops::rms_norm_backward(dy, x, gamma, rstd, dx, dgamma);
     expect_gradient(loss, x, dx, "rms dx");
     expect_gradient(loss, gamma, dgamma, "rms dgamma");
@@ -216,9 +319,9 @@ TEST(NormGradients, AgreeWithFiniteDifferences) {
       return dot(y, dy);
     };
     loss();
-    const HostTensor dx(shape, DType::f64);
-    const HostTensor dgamma({7}, DType::f64);
-    const HostTensor dbeta({7}, DType::f64);
+    const TestTensor dx(shape, DType::f64);
+    const TestTensor dgamma({7}, DType::f64);
+    const TestTensor dbeta({7}, DType::f64);
     ops::layer_norm_backward(dy, x, gamma, mean, rstd, dx, dgamma, dbeta);
     expect_gradient(loss, x, dx, "layer dx");
     expect_gradient(loss, gamma, dgamma, "layer dgamma");
@@ -228,10 +331,10 @@ TEST(NormGradients, AgreeWithFiniteDifferences) {
 
 // A tensor-parallel rank may hold no row at all.
 TEST(NormGradients, OfNoRowsAddNothing) {
-  const HostTensor nothing({0, 7}, DType::f32);
-  const HostTensor no_rstd({0}, DType::f32);
-  const auto gamma = HostTensor::filled({7}, DType::f32, 1.0);
-  const auto dgamma = HostTensor::filled({7}, DType::f32, 3.0);
+  const TestTensor nothing({0, 7}, DType::f32);
+  const TestTensor no_rstd({0}, DType::f32);
+  const auto gamma = TestTensor::filled({7}, DType::f32, 1.0);
+  const auto dgamma = TestTensor::filled({7}, DType::f32, 3.0);
   ops::rms_norm(nothing, gamma, kEps, nothing, no_rstd);
   ops::rms_norm_backward(nothing, nothing, gamma, no_rstd, nothing, dgamma);
   EXPECT_THAT(dgamma.values(), ::testing::Each(3.0));

@@ -7,13 +7,13 @@ namespace {
 using reference::dot;
 using reference::expect_close;
 using reference::expect_gradient;
-using reference::HostTensor;
+using reference::TestTensor;
 using reference::tolerance;
 
 constexpr double kEps = 1e-5;
 
-class QkNorm : public reference::OverDtypes {};
-HEADROOM_OVER_DTYPES(QkNorm);
+class QkNorm : public reference::OverPlaces {};
+HEADROOM_OVER_PLACES(QkNorm);
 
 TEST_P(QkNorm, NormsEveryQueryAndKeyHeadAndCopiesValues) {
   for (const AttentionShape& shape : {AttentionShape{1, 1, 1, 1, 2}, AttentionShape{2, 5, 6, 2, 8},
@@ -23,7 +23,7 @@ TEST_P(QkNorm, NormsEveryQueryAndKeyHeadAndCopiesValues) {
     const auto gamma_q = random({shape.head_dim}, "gamma q");
     const auto gamma_k = random({shape.head_dim}, "gamma k");
     const auto out = random({shape.rows(), shape.qkv_width()}, "overwritten");
-    const auto rstd = zeros({shape.rows(), normed});
+    const auto rstd = wide_zeros({shape.rows(), normed});
     ops::qk_norm(qkv, shape, gamma_q, gamma_k, kEps, out, rstd);
     auto expected = qkv.values();
     std::vector<double> expected_rstd;
@@ -33,12 +33,12 @@ TEST_P(QkNorm, NormsEveryQueryAndKeyHeadAndCopiesValues) {
         double squares = 0.0;
         for (std::int64_t i = 0; i < shape.head_dim; ++i) squares += values[i] * values[i];
         expected_rstd.push_back(1.0 / std::sqrt(squares / static_cast<double>(shape.head_dim) + kEps));
-        const HostTensor& gamma = head < shape.n_heads ? gamma_q : gamma_k;
+        const TestTensor& gamma = head < shape.n_heads ? gamma_q : gamma_k;
         for (std::int64_t i = 0; i < shape.head_dim; ++i) values[i] *= expected_rstd.back() * gamma.at(i);
       }
     }
-    expect_close(out, expected, tolerance(dtype()), "out");
-    expect_close(rstd, expected_rstd, tolerance(dtype()), "rstd");
+    expect_close(out, expected, "out");
+    expect_close(rstd, expected_rstd, "rstd");
   }
 }
 
@@ -51,19 +51,19 @@ TEST_P(QkNorm, BackwardIsThatOfRmsNormOnEveryHead) {
   const auto gamma_q = random({head_dim}, "gamma q");
   const auto gamma_k = random({head_dim}, "gamma k");
   const auto out = zeros({shape.rows(), shape.qkv_width()});
-  const auto rstd = zeros({shape.rows(), normed});
+  const auto rstd = wide_zeros({shape.rows(), normed});
   ops::qk_norm(qkv, shape, gamma_q, gamma_k, kEps, out, rstd);
 
   const auto dqkv = random({shape.rows(), shape.qkv_width()}, "overwritten");
-  const auto dgamma_q = random({head_dim}, "dgamma q before");
-  const auto dgamma_k = random({head_dim}, "dgamma k before");
+  const auto dgamma_q = wide_random({head_dim}, "dgamma q before");
+  const auto dgamma_k = wide_random({head_dim}, "dgamma k before");
   auto expected = dout.values();
   auto expected_q = dgamma_q.values();
   auto expected_k = dgamma_k.values();
   for (std::int64_t row = 0; row < shape.rows(); ++row) {
     for (std::int64_t head = 0; head < normed; ++head) {
       const std::int64_t first = row * shape.qkv_width() + head * head_dim;
-      const HostTensor& gamma = head < shape.n_heads ? gamma_q : gamma_k;
+      const TestTensor& gamma = head < shape.n_heads ? gamma_q : gamma_k;
       auto& dgamma = head < shape.n_heads ? expected_q : expected_k;
       const double scale = rstd.at(row * normed + head);
       double mean = 0.0;
@@ -79,28 +79,28 @@ TEST_P(QkNorm, BackwardIsThatOfRmsNormOnEveryHead) {
     }
   }
   ops::qk_norm_backward(dout, qkv, shape, gamma_q, gamma_k, rstd, dqkv, dgamma_q, dgamma_k);
-  expect_close(dqkv, expected, tolerance(dtype()), "dqkv");
-  expect_close(dgamma_q, expected_q, tolerance(dtype()), "dgamma q");
-  expect_close(dgamma_k, expected_k, tolerance(dtype()), "dgamma k");
+  expect_close(dqkv, expected, "dqkv");
+  expect_close(dgamma_q, expected_q, "dgamma q");
+  expect_close(dgamma_k, expected_k, "dgamma k");
 }
 
 TEST(QkNormGradients, AgreeWithFiniteDifferences) {
   const AttentionShape shape{1, 3, 4, 2, 5};
   const Shape matrix{shape.rows(), shape.qkv_width()};
-  auto qkv = HostTensor::random(matrix, DType::f64, "qkv");
-  auto gamma_q = HostTensor::random({5}, DType::f64, "gamma q");
-  auto gamma_k = HostTensor::random({5}, DType::f64, "gamma k");
-  const auto dout = HostTensor::random(matrix, DType::f64, "dout");
-  const HostTensor out(matrix, DType::f64);
-  const HostTensor rstd({3, 6}, DType::f64);
+  auto qkv = TestTensor::random(matrix, DType::f64, "qkv");
+  auto gamma_q = TestTensor::random({5}, DType::f64, "gamma q");
+  auto gamma_k = TestTensor::random({5}, DType::f64, "gamma k");
+  const auto dout = TestTensor::random(matrix, DType::f64, "dout");
+  const TestTensor out(matrix, DType::f64);
+  const TestTensor rstd({3, 6}, DType::f64);
   const auto loss = [&] {
     ops::qk_norm(qkv, shape, gamma_q, gamma_k, kEps, out, rstd);
     return dot(out, dout);
   };
   loss();
-  const HostTensor dqkv(matrix, DType::f64);
-  const HostTensor dgamma_q({5}, DType::f64);
-  const HostTensor dgamma_k({5}, DType::f64);
+  const TestTensor dqkv(matrix, DType::f64);
+  const TestTensor dgamma_q({5}, DType::f64);
+  const TestTensor dgamma_k({5}, DType::f64);
   ops::qk_norm_backward(dout, qkv, shape, gamma_q, gamma_k, rstd, dqkv, dgamma_q, dgamma_k);
   expect_gradient(loss, qkv, dqkv, "dqkv");
   expect_gradient(loss, gamma_q, dgamma_q, "dgamma q");

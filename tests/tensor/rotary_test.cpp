@@ -5,16 +5,16 @@ namespace headroom {
 namespace {
 
 using reference::expect_close;
-using reference::HostTensor;
+using reference::TestTensor;
 using reference::tolerance;
 
-class Rotary : public reference::OverDtypes {
+class Rotary : public reference::OverPlaces {
  protected:
   // cos and sin of position * 10000^(-2i/head_dim), for three positions more than needed.
-  std::pair<HostTensor, HostTensor> tables(const AttentionShape& shape) const {
+  std::pair<TestTensor, TestTensor> tables(const AttentionShape& shape) const {
     const std::int64_t half = shape.head_dim / 2;
-    auto cosines = zeros({shape.seq + 3, half});
-    auto sines = zeros({shape.seq + 3, half});
+    auto cosines = wide_zeros({shape.seq + 3, half});
+    auto sines = wide_zeros({shape.seq + 3, half});
     for (std::int64_t i = 0; i < cosines.elements(); ++i) {
       const double angle = static_cast<double>(i / half) * std::pow(10000.0, -2.0 * static_cast<double>(i % half) /
                                                                                  static_cast<double>(shape.head_dim));
@@ -24,7 +24,7 @@ class Rotary : public reference::OverDtypes {
     return {std::move(cosines), std::move(sines)};
   }
 };
-HEADROOM_OVER_DTYPES(Rotary);
+HEADROOM_OVER_PLACES(Rotary);
 
 constexpr AttentionShape kShapes[] = {{1, 1, 1, 1, 2}, {2, 7, 3, 1, 6}, {3, 31, 4, 2, 26}, {1, 64, 2, 2, 64}};
 
@@ -48,7 +48,7 @@ TEST_P(Rotary, TurnsQueriesAndKeys) {
       }
     }
     ops::rotary(cosines, sines, shape, false, qkv);
-    expect_close(qkv, expected, tolerance(dtype()), "qkv");
+    expect_close(qkv, expected, "qkv");
   }
 }
 
@@ -59,7 +59,7 @@ TEST_P(Rotary, InverseTurnsBack) {
     const auto before = qkv.values();
     ops::rotary(cosines, sines, shape, false, qkv);
     ops::rotary(cosines, sines, shape, true, qkv);
-    expect_close(qkv, before, tolerance(dtype()), "qkv");
+    expect_close(qkv, before, "qkv");
   }
 }
 
@@ -78,9 +78,9 @@ TEST_P(Rotary, BackwardIsTheInverse) {
 
 TEST_P(Rotary, RefusesOddHeadsAndShortTables) {
   const AttentionShape odd{1, 2, 1, 1, 3};
-  EXPECT_THROW(ops::rotary(zeros({2, 1}), zeros({2, 1}), odd, false, zeros({2, 9})), Error);
+  EXPECT_THROW(ops::rotary(wide_zeros({2, 1}), wide_zeros({2, 1}), odd, false, zeros({2, 9})), Error);
   const AttentionShape even{1, 4, 1, 1, 4};
-  EXPECT_THROW(ops::rotary(zeros({3, 2}), zeros({3, 2}), even, false, zeros({4, 12})), Error);
+  EXPECT_THROW(ops::rotary(wide_zeros({3, 2}), wide_zeros({3, 2}), even, false, zeros({4, 12})), Error);
 }
 
 }  // namespace

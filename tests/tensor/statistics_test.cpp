@@ -1,6 +1,7 @@
 // The monitor's summary: maximum with its first place, histogram by the bins' definition, and what NaN does.
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "tensor/cpu/vector_math.h"
 #include "tests/tensor/reference.h"
@@ -8,7 +9,8 @@
 namespace headroom {
 namespace {
 
-using reference::HostTensor;
+using reference::Summary;
+using reference::TestTensor;
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -25,24 +27,28 @@ int bin_of(double value) {
   return std::min(bin, MagnitudeSummary::kBins - 1);
 }
 
-std::vector<std::int64_t> histogram(const HostTensor& x) {
+std::vector<std::int64_t> histogram(const TestTensor& x) {
   std::vector<std::int64_t> counts(MagnitudeSummary::kBins, 0);
   for (const double value : x.values()) ++counts[static_cast<std::size_t>(bin_of(value))];
   return counts;
 }
 
-class Magnitudes : public reference::OverDtypes {};
-HEADROOM_OVER_DTYPES(Magnitudes);
+class MagnitudesOps : public reference::OverPlaces {
+ protected:
+  Summary empty() const { return Summary(place().device); }
+};
+HEADROOM_OVER_PLACES(MagnitudesOps);
 
-TEST_P(Magnitudes, MaximumPlaceAndHistogram) {
+TEST_P(MagnitudesOps, MaximumPlaceAndHistogram) {
   for (const Shape& shape : {Shape{1, 1}, Shape{3, 5}, Shape{31, 67}, Shape{257, 384}, Shape{1009, 101}}) {
     auto x = random(shape, "x", 3.0);
     // Magnitudes over and beyond the whole range of bins.
     for (std::int64_t i = 0; i < x.elements(); i += 7) {
       x.set(i, std::ldexp(x.at(i), static_cast<int>(i % 61) - 30));
     }
-    MagnitudeSummary summary;
-    ops::summarize_magnitudes(x, 100, summary);
+    const Summary words = empty();
+    ops::summarize_magnitudes(x, words.target(100));
+    const MagnitudeSummary summary = words.read(shape[1]);
     double largest = -1.0;
     std::int64_t at = 0;
     for (std::int64_t i = 0; i < x.elements(); ++i) {
@@ -58,73 +64,90 @@ TEST_P(Magnitudes, MaximumPlaceAndHistogram) {
   }
 }
 
-TEST_P(Magnitudes, BinsStartWhereTheySay) {
+TEST_P(MagnitudesOps, BinsStartWhereTheySay) {
   auto x = zeros({1, 10});
-  const double values[] = {0.0,   -0.0, std::ldexp(1.0, -25),       std::ldexp(1.0, -24), 1.0, 1.124,
-                           1.125, -2.0, std::ldexp(1.0, 23) * 1.99, std::ldexp(1.0, 24)};
+  const double values[] = {0.0,   -0.0, std::ldexp(1.0, -25),           std::ldexp(1.0, -24), 1.0, 1.1171875,
+                           1.125, -2.0, std::ldexp(1.0, 23) * 1.984375, std::ldexp(1.0, 24)};
   const int bins[] = {0, 0, 0, 0, 24 * 8, 24 * 8, 24 * 8 + 1, 25 * 8, 383, 383};
   for (int i = 0; i < 10; ++i) x.set(i, values[i]);
   std::vector<std::int64_t> expected(MagnitudeSummary::kBins, 0);
   for (const int bin : bins) ++expected[static_cast<std::size_t>(bin)];
-  MagnitudeSummary summary;
-  ops::summarize_magnitudes(x, 0, summary);
+  const Summary words = empty();
+  ops::summarize_magnitudes(x, words.target(0));
+  const MagnitudeSummary summary = words.read(10);
   EXPECT_THAT(summary.counts, ::testing::ElementsAreArray(expected));
 }
 
-TEST_P(Magnitudes, TheFirstOfEqualMaximaWins) {
+TEST_P(MagnitudesOps, TheFirstOfEqualMaximaWins) {
   auto x = zeros({401, 103});
   for (const std::int64_t i : {300 * 103 + 5, 200 * 103 + 7, 399 * 103 + 1}) x.set(i, i % 2 == 0 ? 9.0 : -9.0);
-  MagnitudeSummary summary;
-  ops::summarize_magnitudes(x, 0, summary);
+  const Summary words = empty();
+  ops::summarize_magnitudes(x, words.target(0));
+  const MagnitudeSummary summary = words.read(103);
   EXPECT_EQ(summary.max_abs, 9.0);
   EXPECT_EQ(summary.row, 200);
   EXPECT_EQ(summary.column, 7);
 }
 
-TEST_P(Magnitudes, AddsUpOverCalls) {
+TEST_P(MagnitudesOps, AddsUpOverCalls) {
   const auto x = random({203, 97}, "x");
-  MagnitudeSummary whole;
-  ops::summarize_magnitudes(x, 0, whole);
-  MagnitudeSummary parts;  // in any order
-  ops::summarize_magnitudes(x.tensor().row_range(101, 102), 101, parts);
-  ops::summarize_magnitudes(x.tensor().row_range(0, 101), 0, parts);
+  const Summary of_whole = empty();
+  ops::summarize_magnitudes(x, of_whole.target(0));
+  const MagnitudeSummary whole = of_whole.read(97);
+  const Summary of_parts = empty();  // in any order
+  ops::summarize_magnitudes(x.tensor().row_range(101, 102), of_parts.target(101));
+  ops::summarize_magnitudes(x.tensor().row_range(0, 101), of_parts.target(0));
+  const MagnitudeSummary parts = of_parts.read(97);
   EXPECT_EQ(parts.max_abs, whole.max_abs);
   EXPECT_EQ(parts.row, whole.row);
   EXPECT_EQ(parts.column, whole.column);
   EXPECT_THAT(parts.counts, ::testing::ElementsAreArray(whole.counts));
 }
 
-TEST_P(Magnitudes, ANaNIsTheMaximumAndStays) {
+TEST_P(MagnitudesOps, ANaNIsTheMaximumAndStays) {
   auto x = random({301, 101}, "x");
   x.set(200 * 101 + 3, kInfinity);
   x.set(250 * 101 + 11, kNaN);
   x.set(299 * 101 + 2, -kNaN);
-  MagnitudeSummary summary;
-  ops::summarize_magnitudes(x, 1000, summary);
+  const Summary words = empty();
+  ops::summarize_magnitudes(x, words.target(1000));
+  MagnitudeSummary summary = words.read(101);
   EXPECT_TRUE(std::isnan(summary.max_abs));
   EXPECT_EQ(summary.row, 1250);
   EXPECT_EQ(summary.column, 11);
   EXPECT_EQ(summary.counts[MagnitudeSummary::kBins - 1], 3);
-  ops::summarize_magnitudes(HostTensor::filled({3, 5}, dtype(), 1e30), 2000, summary);
+  ops::summarize_magnitudes(TestTensor::filled({3, 101}, place(), 1e30), words.target(2000));
+  summary = words.read(101);
   EXPECT_TRUE(std::isnan(summary.max_abs));
   EXPECT_EQ(summary.row, 1250);
 }
 
-TEST_P(Magnitudes, InfinityIsANumberLikeAnother) {
+TEST_P(MagnitudesOps, InfinityIsANumberLikeAnother) {
   auto x = random({3, 5}, "x");
   x.set(7, -kInfinity);
-  MagnitudeSummary summary;
-  ops::summarize_magnitudes(x, 0, summary);
+  const Summary words = empty();
+  ops::summarize_magnitudes(x, words.target(0));
+  const MagnitudeSummary summary = words.read(5);
   EXPECT_EQ(summary.max_abs, kInfinity);
   EXPECT_EQ(summary.row, 1);
   EXPECT_EQ(summary.column, 2);
 }
 
-TEST_P(Magnitudes, NothingChangesNothing) {
-  MagnitudeSummary summary;
-  summary.max_abs = 3.0;
-  ops::summarize_magnitudes(zeros({0, 7}), 5, summary);
+TEST_P(MagnitudesOps, NothingChangesNothing) {
+  const Summary words = empty();
+  ops::summarize_magnitudes(TestTensor::filled({1, 7}, place(), 3.0), words.target(2));
+  ops::summarize_magnitudes(zeros({0, 7}), words.target(5));
+  const MagnitudeSummary summary = words.read(7);
   EXPECT_EQ(summary.max_abs, 3.0);
+  EXPECT_EQ(summary.row, 2);
+  EXPECT_EQ(std::accumulate(std::begin(summary.counts), std::end(summary.counts), std::int64_t{0}), 7);
+}
+
+TEST_P(MagnitudesOps, AnUntouchedSummaryIsEmpty) {
+  const MagnitudeSummary summary = empty().read(7);
+  EXPECT_EQ(summary.max_abs, 0.0);
+  EXPECT_EQ(summary.row, 0);
+  EXPECT_EQ(summary.column, 0);
   EXPECT_THAT(summary.counts, ::testing::Each(0));
 }
 

@@ -133,7 +133,7 @@ TEST(MonitorLayouts, EveryLayoutRecordsTheSame) {
     const std::int64_t first_sample = samples * mesh.data().rank();
     const std::int64_t rows = samples * kSeq / mesh.tensor().size();
     const std::int64_t first_row = rows * mesh.tensor().rank();
-    Monitor monitor(kLayers);
+    Monitor monitor(kLayers, kHidden, Device::cpu);
     monitor.begin_step();
     monitor.begin_micro_batch(first_sample, kSeq);
     for (std::int64_t layer = 0; layer < kLayers; ++layer) {

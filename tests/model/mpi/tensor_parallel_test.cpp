@@ -56,10 +56,10 @@ TEST(TensorParallel, LossAndGradientsAreThoseOfOneRank) {
     const TransformerOptions options{.dtype = DType::f64, .loss_chunk = 7};
     Transformer one(config, alone, options);
     Transformer part(config, mesh, options);
-    one.parameters().initialize(3);
-    part.parameters().initialize(3);
     one.plan(2, 6);
     part.plan(2, 6);
+    one.parameters().initialize(3);
+    part.parameters().initialize(3);
     const LossSum expected = tiny::run(one, batch, 0.5);
     const LossSum loss = tiny::run(part, batch, 0.5);
     mesh.tensor().all_reduce(part.parameters().replicated_gradients(), Reduction::sum);
@@ -80,10 +80,10 @@ TEST(TensorParallel, RecomputationAgreesToo) {
   const Batch batch = tiny::batch(4, 3, config.vocab_size);
   Transformer one(config, alone, {.dtype = DType::f64});
   Transformer part(config, mesh, {.dtype = DType::f64, .recompute = Recompute::block});
-  one.parameters().initialize(3);
-  part.parameters().initialize(3);
   one.plan(4, 3);
   part.plan(4, 3);
+  one.parameters().initialize(3);
+  part.parameters().initialize(3);
   tiny::run(one, batch);
   tiny::run(part, batch);
   mesh.tensor().all_reduce(part.parameters().replicated_gradients(), Reduction::sum);

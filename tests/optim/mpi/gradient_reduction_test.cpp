@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "model/transformer.h"
+#include "tests/arena_for.h"
 #include "tests/model/tiny_model.h"
 #include "tests/mpi_world.h"
 
@@ -33,14 +34,15 @@ std::vector<int> data_group(const Mesh& mesh) {
 }
 
 // A split matrix of 640 elements a rank and a replicated vector; buckets of 64 elements.
-void declare_parameters(ParameterStore& store, const Mesh& mesh) {
+std::unique_ptr<Arena> declare_parameters(ParameterStore& store, const Mesh& mesh) {
   const int tensor = mesh.tensor().size();
   store.declare({.name = "late", .logical = {32 * tensor, 10}, .partition = Partition::rows, .stage = 1},
                 mesh.tensor().rank(), tensor);
   store.declare({.name = "early", .logical = {32 * tensor, 10}, .partition = Partition::rows, .stage = 0},
                 mesh.tensor().rank(), tensor);
   store.declare({.name = "norm", .logical = {33}}, mesh.tensor().rank(), tensor);
-  store.finalize(DType::f64, Device::cpu, mesh.data().size(), 64);
+  store.finalize(DType::f64, mesh.data().size(), 64);
+  return arena_for(store);
 }
 
 TEST(GradientReduction, SumsInRankOrderStepAfterStep) {
@@ -49,7 +51,7 @@ TEST(GradientReduction, SumsInRankOrderStepAfterStep) {
     SCOPED_TRACE(fmt::format("{}x{}", ranks / tensor, tensor));
     const Mesh mesh(test_runtime().world(), {ranks / tensor, tensor});
     ParameterStore store;
-    declare_parameters(store, mesh);
+    const auto memory = declare_parameters(store, mesh);
     const OptimizerShard shard(store, mesh.data().rank(), mesh.data().size());
     GradientReduction reduction(store, shard, mesh);
     const auto gradients = store.gradients().span<double>();
@@ -77,7 +79,7 @@ TEST(GradientReduction, SumsReplicatedGradientsOverAllRanks) {
     SCOPED_TRACE(fmt::format("{}x{}", ranks / tensor, tensor));
     const Mesh mesh(test_runtime().world(), {ranks / tensor, tensor});
     ParameterStore store;
-    declare_parameters(store, mesh);
+    const auto memory = declare_parameters(store, mesh);
     const OptimizerShard shard(store, mesh.data().rank(), mesh.data().size());
     GradientReduction reduction(store, shard, mesh);
     for (double& gradient : store.find("norm").gradient.span<double>()) gradient = 1.0 + mesh.world().rank();
@@ -132,8 +134,8 @@ TEST(GradientReduction, MovesMostBytesWhileTheBackwardRuns) {
   config.init.std = 0.02;
   const Mesh mesh(test_runtime().world(), {ranks, 1});
   Transformer model(resolved(config), mesh, {.bucket_elements = std::int64_t{1} << 19});
-  model.parameters().initialize(3);
   model.plan(1, 8);
+  model.parameters().initialize(3);
   EXPECT_GT(share_reduced_in_the_backward(model, mesh), 0.6);
 }
 

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "optim/adamw.h"
+#include "tests/arena_for.h"
 #include "tests/mpi_world.h"
 
 namespace headroom {
@@ -31,7 +32,7 @@ struct Stacked {
 };
 const std::vector<Stacked> kMatrices = {{"q", 0.05, true}, {"k", 0.011, false}, {"v", 0.02, true}};
 
-void declare_and_fill(ParameterStore& store, const Mesh& mesh) {
+std::unique_ptr<Arena> declare_and_fill(ParameterStore& store, const Mesh& mesh) {
   const int rank = mesh.tensor().rank();
   const int size = mesh.tensor().size();
   for (const Stacked& matrix : kMatrices) {
@@ -50,7 +51,8 @@ void declare_and_fill(ParameterStore& store, const Mesh& mesh) {
                    .bias_of_tvr = matrix.name + ".weight"},
                   rank, size);
   }
-  store.finalize(DType::f64, Device::cpu, mesh.data().size(), 64);  // buckets that cut matrices
+  store.finalize(DType::f64, mesh.data().size(), 64);  // buckets that cut matrices
+  auto memory = arena_for(store);
   for (const Stacked& matrix : kMatrices) {
     const Parameter& weight = store.find(matrix.name + ".weight");
     for (std::int64_t i = 0; i < weight.elements(); ++i) {
@@ -58,6 +60,7 @@ void declare_and_fill(ParameterStore& store, const Mesh& mesh) {
     }
     for (double& value : store.find(matrix.name + ".bias").value.span<double>()) value = 5.0;
   }
+  return memory;
 }
 
 TEST(Tvr, ShrinksEachOfStackedMatricesByItsOwnDeviation) {
@@ -70,9 +73,12 @@ TEST(Tvr, ShrinksEachOfStackedMatricesByItsOwnDeviation) {
     SCOPED_TRACE(fmt::format("{}x{}", ranks / tensor, tensor));
     const Mesh mesh(test_runtime().world(), {ranks / tensor, tensor});
     ParameterStore store;
-    declare_and_fill(store, mesh);
+    const auto memory = declare_and_fill(store, mesh);
     const OptimizerShard shard(store, mesh.data().rank(), mesh.data().size());
-    const TvrReport report = apply_tvr(store, shard, mesh, config);
+    Tvr tvr(store, shard, mesh, config);
+    const auto tables = arena_for(tvr);
+    tvr.apply({store.values(), {}}, Number(1.0));
+    const TvrReport report = tvr.report();
     gather_parameters(store, shard, mesh);
 
     EXPECT_EQ(report.matrices, 3);

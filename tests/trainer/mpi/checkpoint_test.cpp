@@ -72,7 +72,7 @@ class Checkpoint : public testing::Test {
         directory_(mesh_.world()) {}
 
   std::string refusal(const CheckpointIdentity& identity) {
-    Engine engine(config_, mesh_);
+    Engine engine(config_, mesh_, Device::cpu);
     try {
       load_checkpoint(*latest_checkpoint(directory_.path()), identity, engine, mesh_);
     } catch (const Error& error) {
@@ -90,15 +90,15 @@ class Checkpoint : public testing::Test {
 };
 
 TEST_F(Checkpoint, ResumesToTheSameBits) {
-  Engine uninterrupted(config_, mesh_);
+  Engine uninterrupted(config_, mesh_, Device::cpu);
   const std::vector<double> expected = train_steps(uninterrupted, config_, 1, 7);
 
-  Engine first(config_, mesh_);
+  Engine first(config_, mesh_, Device::cpu);
   train_steps(first, config_, 1, 4);
   const CheckpointReceipt receipt = save_checkpoint(directory_.path(), {4, 128}, identity_, first, mesh_, 2);
   EXPECT_GT(receipt.bytes, 0);
 
-  Engine second(config_, mesh_);
+  Engine second(config_, mesh_, Device::cpu);
   const auto newest = latest_checkpoint(directory_.path());
   ASSERT_TRUE(newest);
   const TrainingPosition position = load_checkpoint(*newest, identity_, second, mesh_);
@@ -112,7 +112,7 @@ TEST_F(Checkpoint, ResumesToTheSameBits) {
 }
 
 TEST_F(Checkpoint, KeepsTheNewest) {
-  Engine engine(config_, mesh_);
+  Engine engine(config_, mesh_, Device::cpu);
   for (std::int64_t step = 1; step <= 4; ++step) {
     save_checkpoint(directory_.path(), {step, step}, identity_, engine, mesh_, 2);
   }
@@ -123,10 +123,11 @@ TEST_F(Checkpoint, KeepsTheNewest) {
 }
 
 TEST_F(Checkpoint, LogicalParametersAreThoseOfTheModel) {
-  Engine engine(config_, mesh_);
+  Engine engine(config_, mesh_, Device::cpu);
   save_checkpoint(directory_.path(), {1, 1}, identity_, engine, mesh_, 2);
   const Mesh alone = Mesh::single();
-  Engine whole(resolved_for(tiny_run(), {1, 1}, 0), alone);  // initialisation does not depend on the layout
+  Engine whole(resolved_for(tiny_run(), {1, 1}, 0), alone,
+               Device::cpu);  // initialisation does not depend on the layout
   for (const LogicalTensor& tensor : read_parameters(*latest_checkpoint(directory_.path()))) {
     const Parameter& parameter = whole.model().parameters().find(tensor.name);
     const auto values = parameter.value.span<float>();
@@ -135,7 +136,7 @@ TEST_F(Checkpoint, LogicalParametersAreThoseOfTheModel) {
 }
 
 TEST_F(Checkpoint, RefusesAnotherConfigCorpusOrDamageByName) {
-  Engine engine(config_, mesh_);
+  Engine engine(config_, mesh_, Device::cpu);
   const fs::path path = save_checkpoint(directory_.path(), {1, 1}, identity_, engine, mesh_, 2).path;
   EXPECT_EQ(refusal(identity_), "");
   EXPECT_THAT(refusal({"other", "corpus", "commit"}),

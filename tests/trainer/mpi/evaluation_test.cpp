@@ -30,8 +30,8 @@ class HeldOutLoss : public testing::Test {
 
   static std::unique_ptr<Transformer> model_on(const Mesh& mesh, std::int64_t micro_batch) {
     auto model = std::make_unique<Transformer>(tiny::config(), mesh, TransformerOptions{.dtype = DType::f64});
-    model->parameters().initialize(7);
     model->plan(micro_batch, kSeq);
+    model->parameters().initialize(7);
     return model;
   }
 

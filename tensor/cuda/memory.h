@@ -1,0 +1,21 @@
+// The device's memory, for Backend: blocks with an account of them, and copies between host and device.
+#pragma once
+
+#include <cstddef>
+
+namespace headroom::cuda {
+
+// Zeroed, 256-byte aligned; null when there is not enough.
+void* allocate(std::size_t bytes);
+// Waits for the device's work, which may still use the block.
+void release(void* memory);
+// By allocate, in this process.
+std::size_t peak_bytes();
+std::size_t available_bytes();
+
+// In the order of the operations' stream. `upload` returns when `host` may be changed, `download` when the numbers are
+// there.
+void upload(const void* host, void* device, std::size_t bytes);
+void download(const void* device, void* host, std::size_t bytes);
+
+}  // namespace headroom::cuda

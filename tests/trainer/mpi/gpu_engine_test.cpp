@@ -1,0 +1,184 @@
+// Training steps on the GPU, real or emulated, at every layout of the ranks: f32 as the CPU computes it, bf16 beside
+// it, checkpoints that go on to the bit, and steps that must not be made.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <limits>
+
+#include "tensor/backend.h"
+#include "tensor/transfer.h"
+#include "tests/model/tiny_model.h"
+#include "tests/mpi_world.h"
+#include "trainer/checkpoint.h"
+#include "trainer/engine.h"
+
+namespace headroom {
+namespace {
+
+RunConfig run_config(DType dtype) {
+  RunConfig config;
+  config.model = tiny::config();
+  config.model.hidden_size = 24;
+  config.model.seq_len = 8;
+  config.model.attention.kv_bias = KvBiasKind::kv;
+  config.train.dtype = dtype;
+  config.train.global_batch = 4;
+  config.train.micro_batch = 1;
+  config.train.bucket_mb = 0.01;
+  config.optim.clip = 0.5;
+  config.optim.tvr.enabled = true;
+  config.optim.tvr.interval = 2;
+  config.optim.tvr.target = 0.15;
+  config.optim.tvr.threshold = 1.05;
+  return config;
+}
+
+// This data rank's share of the four sequences of a step, one a micro-batch.
+std::vector<Batch> share(const RunConfig& config, const Mesh& mesh, std::int64_t step) {
+  Batch whole = tiny::batch(config.train.global_batch, config.model.seq_len, config.model.vocab_size);
+  std::rotate(whole.ids.begin(), whole.ids.begin() + step, whole.ids.end());
+  std::vector<Batch> batches;
+  const std::int64_t count = config.train.global_batch / mesh.data().size();
+  const std::int64_t seq = config.model.seq_len;
+  for (std::int64_t i = mesh.data().rank() * count; i < (mesh.data().rank() + 1) * count; ++i) {
+    const auto slice = [&](const std::vector<std::int32_t>& all) {
+      return std::vector<std::int32_t>(all.begin() + i * seq, all.begin() + (i + 1) * seq);
+    };
+    batches.push_back({1, seq, slice(whole.ids), slice(whole.targets)});
+  }
+  return batches;
+}
+
+std::vector<double> train(Engine& engine, const RunConfig& config, const Mesh& mesh, std::int64_t first,
+                          std::int64_t last) {
+  std::vector<double> losses;
+  for (std::int64_t step = first; step <= last; ++step) {
+    const auto outcome = engine.step(step, 1e-2, share(config, mesh, step), nullptr, [](std::size_t) {});
+    losses.push_back(outcome.loss.mean());
+    losses.push_back(outcome.grad_norm);
+  }
+  return losses;
+}
+
+std::vector<std::vector<double>> parameters_of(Engine& engine) {
+  std::vector<std::vector<double>> all;
+  for (const Parameter& parameter : engine.model().parameters().all()) {
+    all.push_back(download_as<double>(parameter.value));
+  }
+  return all;
+}
+
+class GpuEngine : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (const auto reason = why_no_gpu()) GTEST_SKIP() << "no GPU, real or emulated: " << *reason;
+  }
+  static std::vector<Layout> layouts() {
+    const int ranks = test_runtime().size();
+    std::vector<Layout> all;
+    for (int tensor = 1; tensor <= ranks; tensor *= 2) all.push_back({ranks / tensor, tensor});
+    return all;
+  }
+  static Mesh mesh_of(const Layout& layout) { return Mesh(test_runtime().world(), layout, Device::cuda); }
+};
+
+TEST_F(GpuEngine, EveryLayoutTrainsAsTheCpuDoesInF64) {
+  const Mesh alone = Mesh::single();
+  const RunConfig exact = resolved_for(run_config(DType::f64), {1, 1}, 0);
+  Engine reference(exact, alone, Device::cpu);
+  const std::vector<double> expected = train(reference, exact, alone, 1, 6);
+  for (const Layout& layout : layouts()) {
+    const Mesh mesh = mesh_of(layout);
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      SCOPED_TRACE(fmt::format("{}x{} {}", layout.data, layout.tensor, name_of(dtype)));
+      const RunConfig config = resolved_for(run_config(dtype), layout, 0);
+      Engine engine(config, mesh, Device::cuda);
+      const std::vector<double> losses = train(engine, config, mesh, 1, 6);
+      for (std::size_t i = 0; i < expected.size(); ++i) {
+        EXPECT_NEAR(losses[i], expected[i], (dtype == DType::bf16 ? 5e-2 : 5e-4) * expected[i]) << i;
+      }
+    }
+  }
+}
+
+TEST_F(GpuEngine, RepeatsItselfToTheBit) {
+  for (const Layout& layout : layouts()) {
+    const Mesh mesh = mesh_of(layout);
+    const RunConfig config = resolved_for(run_config(DType::bf16), layout, 0);
+    Engine first(config, mesh, Device::cuda);
+    const std::vector<double> losses = train(first, config, mesh, 1, 3);
+    Engine second(config, mesh, Device::cuda);
+    EXPECT_EQ(train(second, config, mesh, 1, 3), losses);
+    EXPECT_EQ(parameters_of(second), parameters_of(first));
+  }
+}
+
+// bf16 rounds small updates away; the masters must not lose them.
+TEST_F(GpuEngine, MasterWeightsKeepWhatBf16Forgets) {
+  const Mesh mesh = mesh_of({test_runtime().size(), 1});
+  RunConfig config = run_config(DType::bf16);
+  config.optim.tvr.enabled = false;
+  config.optim.weight_decay = 0.0;
+  config = resolved_for(config, mesh.layout(), 0);
+  Engine engine(config, mesh, Device::cuda);
+  const auto values = [&] { return download_as<double>(engine.model().parameters().values()); };
+  const auto master = [&] { return download_as<double>(engine.optimizer().master()); };
+  const auto changed = [](const std::vector<double>& before, const std::vector<double>& after) {
+    double count = 0.0;
+    for (std::size_t i = 0; i < before.size(); ++i) count += before[i] != after[i] ? 1.0 : 0.0;
+    return count / static_cast<double>(before.size());
+  };
+  const std::vector<double> values_before = values();
+  const std::vector<double> master_before = master();
+  engine.step(1, 1e-7, share(config, mesh, 1), nullptr, [](std::size_t) {});
+  EXPECT_LT(changed(values_before, values()), 0.01) << "but for the few at a rounding's edge";
+  EXPECT_GT(changed(master_before, master()), 0.5);
+}
+
+TEST_F(GpuEngine, GoesOnFromACheckpointToTheBit) {
+  for (const MomentFormat moments : {MomentFormat::wide, MomentFormat::bf16}) {
+    const Mesh mesh = mesh_of(layouts().back());
+    RunConfig config = run_config(DType::bf16);
+    config.optim.moments = moments;
+    config = resolved_for(config, mesh.layout(), 0);
+    const std::filesystem::path directory =
+        std::filesystem::temp_directory_path() / fmt::format("headroom-gpu-checkpoint-{}", mesh.world().size());
+    const CheckpointIdentity identity{"config", "corpus", "commit"};
+    Engine uninterrupted(config, mesh, Device::cuda);
+    const std::vector<double> expected = train(uninterrupted, config, mesh, 1, 5);
+
+    Engine first(config, mesh, Device::cuda);
+    train(first, config, mesh, 1, 3);
+    save_checkpoint(directory, {3, 96}, identity, first, mesh, 1);
+    Engine second(config, mesh, Device::cuda);
+    EXPECT_EQ(load_checkpoint(*latest_checkpoint(directory), identity, second, mesh).step, 3);
+    const std::vector<double> resumed = train(second, config, mesh, 4, 5);
+    EXPECT_EQ(resumed, std::vector<double>(expected.begin() + 6, expected.end()));
+    EXPECT_EQ(parameters_of(second), parameters_of(uninterrupted));
+    mesh.world().barrier();
+    if (mesh.world().rank() == 0) std::filesystem::remove_all(directory);
+  }
+}
+
+TEST_F(GpuEngine, AStepThatIsNotFiniteChangesNothing) {
+  const Mesh mesh = mesh_of({test_runtime().size(), 1});
+  const RunConfig config = resolved_for(run_config(DType::bf16), mesh.layout(), 0);
+  Engine engine(config, mesh, Device::cuda);
+  const Parameter& norm = engine.model().parameters().find("final_norm.weight");
+  std::vector<double> values = download_as<double>(norm.value);
+  values[3] = std::numeric_limits<double>::quiet_NaN();
+  upload_as(std::span<const double>(values), norm.value);
+  const std::vector<double> master = download_as<double>(engine.optimizer().master());
+  const std::vector<double> moments = download_as<double>(engine.optimizer().first_moment());
+  try {
+    engine.step(2, 1e-2, share(config, mesh, 2), nullptr, [](std::size_t) {});
+    ADD_FAILURE() << "a step over NaN was made";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::diverged);
+  }
+  EXPECT_EQ(download_as<double>(engine.optimizer().master()), master);
+  EXPECT_EQ(download_as<double>(engine.optimizer().first_moment()), moments);
+}
+
+}  // namespace
+}  // namespace headroom

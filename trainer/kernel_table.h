@@ -1,0 +1,31 @@
+// How long each operation of a config's training step takes alone, on this device, against the memory traffic and the
+// arithmetic that it cannot do without.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "trainer/config.h"
+
+namespace headroom {
+
+struct KernelTiming {
+  std::string name;
+  double seconds = 0.0;  // median of several rounds, each many calls
+  double bytes = 0.0;    // read and written once each; 0 for products and attention, which arithmetic bounds
+  double flops = 0.0;    // of products and attention
+};
+
+struct KernelTable {
+  double copy_bandwidth = 0.0;  // bytes a second, read and written, of a large copy on this device
+  std::vector<KernelTiming> kernels;
+};
+
+// `config` as resolved_for leaves it: shapes are those of one rank's micro-batch. Throws as training would when there
+// is no memory for the largest operation.
+KernelTable time_kernels(const RunConfig& config, Device device);
+
+nlohmann::ordered_json to_json(const KernelTable& table);
+
+}  // namespace headroom
