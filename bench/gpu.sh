@@ -121,7 +121,7 @@ step() {
     "$@" >"$work/log" 2>&1 || status=$?
     [ ! -t 2 ] || printf '\r\033[K' >&2
     if [ -z "$verdict" ]; then if [ $status = 0 ]; then verdict=ok; else verdict=FAILED; fi; fi
-    if [ $status -ne 0 ] && [ $SECONDS -ge $step_ends ]; then note+=${note:+; }"stopped after $limit s"; fi
+    if [ $status -ne 0 ] && [ $SECONDS -ge $step_ends ]; then note+=${note:+; }"stopped after $((SECONDS - begin)) s"; fi
     { echo "==== $name: $verdict $note"; cat "$work/log"; echo; } >>"$out/log.txt"
   fi
   printf '%-24s %-8s %4d s  %s\n' "$name" "$verdict" $((SECONDS - begin)) "$note"

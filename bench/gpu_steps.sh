@@ -246,7 +246,6 @@ bench_model() {
   step "$group" "$model" 60 step_bench "$model" baseline baseline
   step "$group" "$model torch.compile" 120 step_torch "$model" compile
   step "$group" "$model torch eager" 60 step_torch "$model" eager
-  step "$group" "$model no monitor" 45 step_bench "$model" baseline no-monitor monitor.enabled=false
   step "$group" "$model KV bias" 45 step_bench "$model" kv-bias kv-bias
   step "$group" "$model DyT" 45 step_bench "$model" dyt dyt
   step "$group" "$model TVR" 45 step_bench "$model" tvr tvr optim.tvr.interval=1 optim.tvr.threshold=0.5

@@ -67,7 +67,8 @@ if(NOT HEADROOM_CUDNN_FRONTEND_DIR)
 sysconfig.get_paths()['purelib'], *site.getsitepackages(), site.getusersitepackages()}))"
                     OUTPUT_VARIABLE python_includes OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
   endif()
-  find_path(CUDNN_FRONTEND_INCLUDE_DIR cudnn_frontend.h HINTS ${CUDNN_INCLUDE_DIR} ${python_includes})
+  find_path(CUDNN_FRONTEND_INCLUDE_DIR cudnn_frontend.h
+            HINTS ${CMAKE_BINARY_DIR}/cudnn-frontend/include ${CUDNN_INCLUDE_DIR} ${python_includes})
   mark_as_advanced(PYTHON3 CUDNN_FRONTEND_INCLUDE_DIR)
 else()
   set(CUDNN_FRONTEND_INCLUDE_DIR ${HEADROOM_CUDNN_FRONTEND_DIR})
@@ -90,7 +91,7 @@ if(cudnn_9 AND EXISTS ${CUDNN_FRONTEND_INCLUDE_DIR}/cudnn_frontend.h)
   endif()
 else()
   list(REMOVE_ITEM cuda_sources ${fused_attention})
-  string(APPEND cuda_missing ", no cuDNN 9 or no frontend (pip install nvidia-cudnn-frontend, or set "
+  string(APPEND cuda_missing ", no cuDNN 9 or no frontend (run launch/cudnn_frontend.sh, or set "
                              "HEADROOM_CUDNN_FRONTEND_DIR): attention by our own kernels, which are slower")
 endif()
 if(NCCL_INCLUDE_DIR)
@@ -122,7 +123,9 @@ target_link_libraries(headroom_cuda PRIVATE headroom_parallel headroom_tensor he
                                             CUDA::cublasLt ${CMAKE_DL_LIBS})
 # What it exports are the C functions that the program looks up, nothing of the libraries that it is made of; and it
 # keeps no library open that it does not use (OpenMP, MPI).
-target_link_options(headroom_cuda PRIVATE -Wl,--exclude-libs,ALL -Wl,--as-needed -Wl,-z,defs)
+target_link_options(headroom_cuda PRIVATE -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/cuda_exports.map
+                                          -Wl,--as-needed -Wl,-z,defs)
+set_property(TARGET headroom_cuda APPEND PROPERTY LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/cuda_exports.map)
 # Whoever builds the program has the backend beside it.
 if(TARGET headroom)
   add_dependencies(headroom headroom_cuda)

@@ -8,6 +8,8 @@
 #include "launch/verbs.h"
 #include "trainer/benchmark.h"
 #include "trainer/config_schema.h"
+#include "trainer/hardware.h"
+#include "trainer/kernel_table.h"
 
 namespace headroom {
 namespace {
@@ -20,14 +22,36 @@ void print_table(const BenchmarkResult& result) {
   row("step (median)", fmt::format("{:.1f} ms over {} steps", result.step_seconds * 1e3, result.steps));
   row("tokens/s", fmt::format("{:.0f}", result.tokens_per_second));
   row("model FLOP/s", fmt::format("{:.1f} GFLOP/s", result.flops_per_second * 1e-9));
-  row("its matrix products alone", fmt::format("{:.1f} ms", result.product_seconds * 1e3));
-  row("speed of light (products / step)", fmt::format("{:.3f}", result.speed_of_light));
+  if (result.product_seconds > 0.0) {
+    row("its matrix products alone", fmt::format("{:.1f} ms", result.product_seconds * 1e3));
+    row("speed of light (products / step)", fmt::format("{:.3f}", result.speed_of_light));
+  }
   row("peak memory of a rank", fmt::format("{:.0f} MiB", static_cast<double>(result.peak_memory_bytes) / 1048576.0));
   row("sent by a rank a step",
       fmt::format("{:.3f} MB, formula {:.3f} MB", static_cast<double>(result.communicated_bytes) * 1e-6,
                   result.communicated_formula * 1e-6));
   row("monitor", fmt::format("{:.2f} % of the step", result.monitor_share * 100.0));
   row("a snapshot", fmt::format("{:.2f} s", result.snapshot_seconds));
+}
+
+void print_kernels(const KernelTable& table) {
+  const GpuFigures* const gpu = find_gpu(table.device);
+  fmt::print("{}: a large copy moves {:.0f} GB/s\n\n{:<36} {:>10}  {}\n", table.device, table.copy_bandwidth * 1e-9,
+             "operation", "time", "against its limit");
+  for (const KernelTiming& kernel : table.kernels) {
+    std::string rate;
+    if (kernel.bytes > 0.0) {
+      const double bandwidth = kernel.bytes / kernel.seconds;
+      rate = fmt::format("{:8.0f} GB/s     {:4.0f} % of the copy", bandwidth * 1e-9,
+                         100.0 * bandwidth / table.copy_bandwidth);
+    } else {
+      rate = fmt::format("{:8.1f} TFLOP/s", kernel.flops / kernel.seconds * 1e-12);
+      if (gpu != nullptr) {
+        rate += fmt::format("  {:4.0f} % of bf16's peak", 100.0 * kernel.flops / kernel.seconds / gpu->bf16_flops);
+      }
+    }
+    fmt::print("{:<36} {:>7.1f} us  {}\n", kernel.name, kernel.seconds * 1e6, rate);
+  }
 }
 
 class BenchVerb : public Verb {
@@ -41,12 +65,20 @@ class BenchVerb : public Verb {
     app.add_option("--set", overrides_, "Override a key, e.g. --set parallel.threads=2; may be given many times")
         ->type_name("KEY=VALUE")
         ->allow_extra_args(false);
+    app.add_flag("--kernels", kernels_,
+                 "Time each operation of the step alone, against memory bandwidth or arithmetic, on one rank");
     app.footer(
         "Trains on random tokens; needs no corpus and writes no run directory. Prints a table, then the same as one\n"
         "line of JSON. Run on several ranks with mpirun -n N headroom bench FILE.");
   }
 
   ExitCode run() override {
+    if (kernels_) {
+      const KernelTable table = time_kernels(load_config(config_, overrides_));
+      print_kernels(table);
+      fmt::print("{}\n", to_json(table).dump());
+      return ExitCode::done;
+    }
     return run_on_all_ranks([&](ParallelRuntime& runtime) {
       const BenchmarkResult result = run_benchmark(load_config(config_, overrides_), runtime);
       if (runtime.rank() == 0) {
@@ -60,6 +92,7 @@ class BenchVerb : public Verb {
  private:
   std::string config_;
   std::vector<std::string> overrides_;
+  bool kernels_ = false;
 };
 
 }  // namespace

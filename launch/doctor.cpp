@@ -40,7 +40,8 @@ bool describe_gpu() {
   for (const std::string& part : gpu.parts()) row("", part);
   const std::vector<std::string> devices = gpu.devices();
   for (std::size_t index = 0; index < devices.size(); ++index) row(fmt::format("device {}", index), devices[index]);
-  row("", "f32 and bf16; device = \"auto\" computes here");
+  row("", gpu_by_default() ? "f32 and bf16; device = \"auto\" computes here"
+                           : "f32 and bf16; emulated, so used for device = \"cuda\" only");
   return true;
 }
 

@@ -85,6 +85,14 @@ const GpuLibrary& gpu_library() {
   return library;
 }
 
+// What the backend says of the driver, the usual reason for seeing no GPU.
+std::string driver_part(const Backend& gpu) {
+  for (const std::string& part : gpu.parts()) {
+    if (part.starts_with("CUDA driver")) return part;
+  }
+  return "CUDA_VISIBLE_DEVICES may hide it";
+}
+
 }  // namespace
 
 std::string gpu_library_path() {
@@ -112,7 +120,7 @@ std::optional<std::string> why_no_gpu() {
   const GpuLibrary& library = gpu_library();
   if (library.backend == nullptr) return library.failure;
   try {
-    if (library.backend->devices().empty()) return "the driver sees no GPU (CUDA_VISIBLE_DEVICES may hide it)";
+    if (library.backend->devices().empty()) return "no GPU is seen (" + driver_part(*library.backend) + ")";
   } catch (const Error& error) {
     return error.what();
   }

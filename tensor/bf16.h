@@ -12,7 +12,7 @@
 
 namespace headroom {
 
-struct bf16 {
+struct bf16 {  // NOLINT(readability-identifier-naming): a number like float, named as the field names it
   std::uint16_t bits = 0;
 
   bf16() = default;

@@ -62,7 +62,7 @@ build() {
 # ---- format, tidy ----------------------------------------------------------------------------------------------------
 check_format() {
   local files
-  mapfile -t files < <(our_files '*.h' '*.cpp')
+  mapfile -t files < <(our_files '*.h' '*.cpp' '*.cu')
   clang-format --dry-run -Werror "${files[@]}"
   mapfile -t files < <(our_files '*.sh' .ci/run)
   shellcheck -x -S warning "${files[@]}"

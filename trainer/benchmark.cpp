@@ -14,6 +14,7 @@
 #include "tensor/cpu/product_log.h"
 #include "trainer/communication_formula.h"
 #include "trainer/engine.h"
+#include "trainer/hardware.h"
 #include "trainer/start_up.h"
 
 namespace headroom {
@@ -120,26 +121,34 @@ BenchmarkResult run_benchmark(const RunConfig& loaded, ParallelRuntime& runtime)
     batches.push_back(random_batch(config.train.micro_batch, config.model.seq_len, config.model.vocab_size,
                                    static_cast<std::uint64_t>(mesh.data().rank() * config.train.global_batch + done)));
   }
-  std::vector<double> seconds;
-  Traffic before;
+  const bool on_gpu = device == Device::cuda;
   const auto traffic = [&] { return mesh.data().traffic().bytes + mesh.tensor().traffic().bytes; };
-  const auto step = [&](std::int64_t number) {
+  // A GPU works behind the host's back, so there the monitor's cost shows in whole steps only: every other step is made
+  // without it. The GPU gets the monitor itself, whose summaries are by-products; TimedMonitor is shown the rows.
+  const auto step = [&](std::int64_t number, bool watched) {
     const auto begin = Clock::now();
     monitor.monitor().begin_step();
-    engine.step(number, config.optim.lr, batches, config.monitor.enabled ? &monitor : nullptr,
+    ActivationTap* const tap = on_gpu ? static_cast<ActivationTap*>(&monitor.monitor()) : &monitor;
+    engine.step(number, config.optim.lr, batches, watched ? tap : nullptr,
                 [&](std::size_t) { monitor.monitor().begin_micro_batch(0, config.model.seq_len); });
-    if (config.monitor.enabled) monitor.collect(mesh);
+    if (watched) monitor.collect(mesh);
     return seconds_since(begin);
   };
-  for (std::int64_t number = 1; number <= kWarmUp; ++number) step(number);
+  for (std::int64_t number = 1; number <= kWarmUp; ++number) step(number, config.monitor.enabled);
   monitor.reset();
-  before.bytes = traffic();
+  const std::int64_t before = traffic();
+  std::vector<double> seconds;
+  std::vector<double> unwatched;
   for (std::int64_t number = 1; number <= config.train.steps; ++number) {
     mesh.world().barrier();
-    seconds.push_back(step(kWarmUp + number));
+    seconds.push_back(step(kWarmUp + number, config.monitor.enabled));
+    if (!on_gpu || !config.monitor.enabled) continue;
+    mesh.world().barrier();
+    unwatched.push_back(step(kWarmUp + number, false));
   }
-  const std::int64_t sent = (traffic() - before.bytes) / config.train.steps;
+  const std::int64_t sent = (traffic() - before) / (config.train.steps + static_cast<std::int64_t>(unwatched.size()));
   mesh.world().all_reduce(std::span<double>(seconds), Reduction::max);
+  mesh.world().all_reduce(std::span<double>(unwatched), Reduction::max);
 
   BenchmarkResult result{.steps = config.train.steps, .layout = layout, .threads = threads};
   result.step_seconds = median(seconds);
@@ -148,20 +157,30 @@ BenchmarkResult run_benchmark(const RunConfig& loaded, ParallelRuntime& runtime)
   result.communicated_bytes = sent;
   const CommunicationFormula formula = communication_formula(config, layout);
   result.communicated_formula = formula.data_bytes + formula.tensor_bytes;
-  result.monitor_share = monitor.seconds() / static_cast<double>(config.train.steps) / result.step_seconds;
+  result.monitor_share = unwatched.empty()
+                             ? monitor.seconds() / static_cast<double>(config.train.steps) / result.step_seconds
+                             : result.step_seconds / median(unwatched) - 1.0;
   result.parameters = engine.model().parameters().logical_elements();
   result.peak_memory_bytes = static_cast<std::int64_t>(backend(device).peak_bytes());
   mesh.world().all_reduce(std::span<std::int64_t>(&result.peak_memory_bytes, 1), Reduction::max);
 
-  std::vector<cpu::Product> products;
-  {
-    const cpu::ProductLog log;
-    step(kWarmUp + config.train.steps + 1);
-    products = log.products();
+  if (on_gpu) {
+    const GpuFigures* const gpu = find_gpu(backend(device).devices().front());
+    if (gpu != nullptr) {
+      result.product_seconds =
+          result.flops_per_second * result.step_seconds / layout.ranks() / gpu->flops(config.train.dtype);
+    }
+  } else {
+    std::vector<cpu::Product> products;
+    {
+      const cpu::ProductLog log;
+      step(kWarmUp + config.train.steps + 1, config.monitor.enabled);
+      products = log.products();
+    }
+    mesh.world().barrier();
+    result.product_seconds = cpu::replay_seconds(products, kReplays);
+    mesh.world().all_reduce(std::span<double>(&result.product_seconds, 1), Reduction::max);
   }
-  mesh.world().barrier();
-  result.product_seconds = cpu::replay_seconds(products, kReplays);
-  mesh.world().all_reduce(std::span<double>(&result.product_seconds, 1), Reduction::max);
   result.speed_of_light = result.product_seconds / result.step_seconds;
   result.snapshot_seconds = time_snapshot(config, engine.model(), mesh);
   return result;

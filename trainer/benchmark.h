@@ -14,13 +14,15 @@ struct BenchmarkResult {
   std::int64_t steps = 0;
   double step_seconds = 0.0;
   double tokens_per_second = 0.0;
-  double flops_per_second = 0.0;        // of the model (docs/metrics.md), all ranks
-  double product_seconds = 0.0;         // the step's matrix products alone, made again
-  double speed_of_light = 0.0;          // product_seconds / step_seconds
+  double flops_per_second = 0.0;  // of the model (docs/metrics.md), all ranks
+  // The step's matrix products alone: on the CPU made again; on a GPU the model's FLOPs at the data sheet's peak, 0 if
+  // the GPU is unknown.
+  double product_seconds = 0.0;
+  double speed_of_light = 0.0;          // product_seconds / step_seconds; on a GPU that is the MFU
   std::int64_t peak_memory_bytes = 0;   // largest rank
   std::int64_t communicated_bytes = 0;  // sent by a rank in a step
   double communicated_formula = 0.0;    // what trainer/communication_formula.h says
-  double monitor_share = 0.0;           // of the step
+  double monitor_share = 0.0;           // of the step; on a GPU from steps with and without it, by turns
   double snapshot_seconds = 0.0;        // of one with the config's probe sizes
   std::int64_t parameters = 0;
   Layout layout;

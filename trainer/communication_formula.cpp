@@ -74,8 +74,7 @@ CommunicationFormula communication_formula(const RunConfig& config, const Layout
   const double micro_batches =
       static_cast<double>(config.train.global_batch) / data / static_cast<double>(config.train.micro_batch);
   const double layers = static_cast<double>(model.n_layers);
-  const double exchanges =
-      8.0 * layers + 4.0 + exchanges_again(config.train.recompute) * (layers - 1.0);
+  const double exchanges = 8.0 * layers + 4.0 + exchanges_again(config.train.recompute) * (layers - 1.0);
   const double hidden_states =
       (tensor - 1.0) / tensor * exchanges * static_cast<double>(rows * model.hidden_size) * bytes;
   formula.tensor_bytes =

@@ -42,9 +42,9 @@ struct RunConfig {
   } train;
 
   struct {
-    int data = 0;     // 0: what is left of the ranks
-    int tensor = 1;   //
-    int threads = 0;  // a rank; 0: this host's cores / ranks on this host
+    int data = 0;                                // 0: what is left of the ranks
+    int tensor = 1;                              //
+    int threads = 0;                             // a rank; 0: this host's cores / ranks on this host
     Transport transport = Transport::automatic;  // between GPUs
   } parallel;
 

@@ -188,8 +188,9 @@ void add_data_and_train(std::vector<ConfigKey>& keys) {
   keys.push_back(integer(KEY(train.global_batch), kSize, "sequences", computes, "of a step, over all ranks"));
   keys.push_back(integer(KEY(train.micro_batch), kSizeOrAuto, "sequences", does_not_compute,
                          "a rank takes at a time; 0 takes its whole share"));
-  keys.push_back(choice(KEY(train.dtype), {"f32", "f64", "bf16"}, computes,
-                        "number format of weights and activations; bf16 on a GPU, with f32 master weights and gradients"));
+  keys.push_back(
+      choice(KEY(train.dtype), {"f32", "f64", "bf16"}, computes,
+             "number format of weights and activations; bf16 on a GPU, with f32 master weights and gradients"));
   keys.push_back(choice(KEY(train.recompute), {"none", "norms", "attention", "block"}, does_not_compute,
                         "block: keep only block inputs and compute each block again in the backward"));
   keys.push_back(integer(KEY(train.loss_chunk), kSize, "tokens", does_not_compute, "whose logits exist at once"));

@@ -9,6 +9,8 @@
 #include "model/token_tensors.h"
 #include "tensor/backend.h"
 #include "tensor/transfer.h"
+#include "trainer/engine.h"
+#include "trainer/start_up.h"
 
 namespace headroom {
 namespace {
@@ -16,7 +18,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kRounds = 5;
-constexpr double kRoundSeconds = 0.02;  // of calls in a round: far above a clock's and a launch's cost
+constexpr double kRoundSeconds = 0.02;      // of calls in a round: far above a clock's and a launch's cost
+constexpr std::int64_t kVocabulary = 8192;  // when the config leaves it to a corpus
 constexpr std::int64_t kCopied = std::int64_t{256} << 20;  // bytes, more than any cache
 
 // Seconds of one call: rounds of as many calls as fill kRoundSeconds, the device asked to finish after each round.
@@ -279,8 +282,12 @@ class Bench {
 
 }  // namespace
 
-KernelTable time_kernels(const RunConfig& config, Device device) {
-  return Bench(config, device).run();
+KernelTable time_kernels(const RunConfig& loaded) {
+  const Device device = device_for(loaded);
+  const std::int64_t vocabulary = loaded.model.vocab_size == 0 ? kVocabulary : loaded.model.vocab_size;
+  KernelTable table = Bench(resolved_for(loaded, {1, 1}, vocabulary), device).run();
+  table.device = backend(device).devices().front();
+  return table;
 }
 
 nlohmann::ordered_json to_json(const KernelTable& table) {
@@ -295,7 +302,7 @@ nlohmann::ordered_json to_json(const KernelTable& table) {
     }
     kernels.push_back(std::move(entry));
   }
-  return {{"copy_bytes_per_second", table.copy_bandwidth}, {"kernels", kernels}};
+  return {{"device", table.device}, {"copy_bytes_per_second", table.copy_bandwidth}, {"kernels", kernels}};
 }
 
 }  // namespace headroom

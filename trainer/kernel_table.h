@@ -18,13 +18,14 @@ struct KernelTiming {
 };
 
 struct KernelTable {
+  std::string device;           // as its driver calls it
   double copy_bandwidth = 0.0;  // bytes a second, read and written, of a large copy on this device
   std::vector<KernelTiming> kernels;
 };
 
-// `config` as resolved_for leaves it: shapes are those of one rank's micro-batch. Throws as training would when there
-// is no memory for the largest operation.
-KernelTable time_kernels(const RunConfig& config, Device device);
+// Times the operations at the shapes of one rank's micro-batch, alone on the device that the config asks for. Throws as
+// training would, also when there is no memory for the largest operation.
+KernelTable time_kernels(const RunConfig& loaded);
 
 nlohmann::ordered_json to_json(const KernelTable& table);
 

@@ -93,8 +93,7 @@ StepPrediction predict(const TrainingPlan& plan, double model_flops, double loca
 
 TrainingPlan plan_training(const RunConfig& loaded, const Layout& layout, const GpuFigures& gpu) {
   TrainingPlan plan{};
-  plan.config =
-      resolved_for(loaded, layout, loaded.model.vocab_size == 0 ? kVocabulary : loaded.model.vocab_size);
+  plan.config = resolved_for(loaded, layout, loaded.model.vocab_size == 0 ? kVocabulary : loaded.model.vocab_size);
   plan.layout = layout;
   plan.gpu = gpu;
   const Mesh mesh = Mesh::imagined(layout, 0);  // rank 0 holds as much as any

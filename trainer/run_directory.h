@@ -31,6 +31,8 @@ class RunDirectory {
   std::filesystem::path snapshots() const { return path_ / "snapshots"; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
   std::filesystem::path report() const { return path_ / "report"; }
+  // Which algorithms a GPU's matrix products take.
+  std::filesystem::path product_choices() const { return path_ / "product-choices.txt"; }
   std::filesystem::path finished_mark() const { return path_ / "finished"; }
 
  private:

@@ -17,6 +17,7 @@ nlohmann::ordered_json to_json(const StepRecord& record) {
       {"batch_crc", fmt::format("{:08x}", record.batch_crc)},
       {"comm", {{"data_bytes", record.data_bytes}, {"tensor_bytes", record.tensor_bytes}, {"seconds", record.waited}}},
   };
+  if (record.mfu) json["mfu"] = *record.mfu;
   if (record.outcome.tvr) {
     json["tvr"] = {{"rescaled", record.outcome.tvr->rescaled},
                    {"matrices", record.outcome.tvr->matrices},

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
@@ -21,6 +22,7 @@
 #include "trainer/communication_formula.h"
 #include "trainer/config_schema.h"
 #include "trainer/evaluation.h"
+#include "trainer/hardware.h"
 #include "trainer/logging.h"
 #include "trainer/metrics.h"
 #include "trainer/run_directory.h"
@@ -93,6 +95,7 @@ class Run {
   Monitor monitor_;
   RunSnapshots snapshots_;
   CheckpointIdentity identity_;
+  double peak_flops_;  // of all ranks' devices together; 0 if unknown
   TrainingPosition position_;
   ordered_json last_checkpoint_;  // its receipt, until a record or the end has told it
 };
@@ -101,6 +104,12 @@ CheckpointIdentity identity_of(const RunConfig& config, const Corpus& corpus) {
   const std::string parts = fmt::format("{:016x} {:016x} {}", corpus.train.fingerprint(), corpus.valid.fingerprint(),
                                         corpus.train.tokenizer_fingerprint());
   return {fingerprint(config), hex_hash(parts), build_commit()};
+}
+
+// All ranks are taken to have what this one has.
+double peak_flops(const RunConfig& config, const Mesh& mesh, Device device) {
+  const GpuFigures* const gpu = find_gpu(backend(device).devices().front());
+  return gpu == nullptr ? 0.0 : gpu->flops(config.train.dtype) * mesh.world().size();
 }
 
 Run::Run(const RunConfig& config, const Mesh& mesh, Device device, const Corpus& corpus, RunDirectory directory)
@@ -114,7 +123,8 @@ Run::Run(const RunConfig& config, const Mesh& mesh, Device device, const Corpus&
       held_out_(corpus.valid, config.model.seq_len, static_cast<std::uint64_t>(config.eval.windows)),
       monitor_(config.model.n_layers, config.model.hidden_size, device),
       snapshots_(config, corpus),
-      identity_(identity_of(config, corpus)) {}
+      identity_(identity_of(config, corpus)),
+      peak_flops_(peak_flops(config, mesh, device)) {}
 
 void Run::announce(int threads, const std::vector<std::string>& device_notes) {
   const std::string table = describe_ranks(mesh_->world(), mesh_->layout().tensor, threads);
@@ -224,6 +234,10 @@ ordered_json Run::one_step(std::int64_t step) {
   std::optional<MonitorRecord> monitor;
   if (config_.monitor.enabled) monitor = monitor_.collect(*mesh_);
   record.seconds = seconds_since(begin);
+  if (peak_flops_ > 0.0) {
+    const double flops = engine_.model().flops_per_token(config_.model.seq_len) * static_cast<double>(step_tokens);
+    record.mfu = flops / record.seconds / peak_flops_;
+  }
 
   ordered_json json = to_json(record);
   if (monitor) {
@@ -332,6 +346,13 @@ RunDirectory take_directory(const std::filesystem::path& path, bool resume, Comm
               text.substr(first + 1, second - first - 1));
 }
 
+// cuBLASLt's algorithms are chosen by timing, and each adds up in an order of its own: the run's choices are kept with
+// it, so that all ranks and a resumed run take the same.
+void keep_product_choices(Device device, const RunDirectory& directory) {
+  constexpr int kUnlessSet = 0;
+  if (device == Device::cuda) setenv("HEADROOM_CUBLASLT_CACHE", directory.product_choices().c_str(), kUnlessSet);
+}
+
 }  // namespace
 
 std::filesystem::path train(const RunConfig& loaded, const TrainOptions& options, ParallelRuntime& runtime) {
@@ -349,6 +370,7 @@ std::filesystem::path train(const RunConfig& loaded, const TrainOptions& options
   const Corpus corpus = Corpus::open(loaded.data.corpus, loaded.data.valid);
   const RunConfig config = resolved_for(loaded, mesh.layout(), corpus.vocab_size);
   RunDirectory directory = take_directory(config.runs_dir / config.name, options.resume, mesh.world());
+  keep_product_choices(device, directory);
   Run run(config, mesh, device, corpus, std::move(directory));
   run.announce(threads, started.notes);
   run.open(options.resume);

@@ -6,7 +6,6 @@
 #include <type_traits>
 
 #include "base/error.h"
-#include "tensor/cuda/parts.h"
 
 // Where the build found it; the second place to look.
 #ifndef HEADROOM_NCCL_LIBRARY
@@ -75,9 +74,6 @@ const Opened& library() {
   return opened;
 }
 
-[[maybe_unused]] const bool part_is_added =
-    add_part([] { return library().failure.empty() ? "NCCL " + library().version : "NCCL: " + library().failure; });
-
 }  // namespace
 
 const NcclLibrary& nccl() {
@@ -90,10 +86,8 @@ const std::string& why_no_nccl() {
 }
 
 std::string nccl_part() {
-  if (!why_no_nccl().empty()) return "NCCL: " + why_no_nccl() + "; several GPUs exchange through host memory";
-  int version = 0;
-  nccl().GetVersion(&version);
-  return fmt::format("NCCL {}.{}.{}", version / 10000, version / 100 % 100, version % 100);
+  if (library().failure.empty()) return "NCCL " + library().version;
+  return "NCCL: " + library().failure + "; several GPUs exchange through host memory";
 }
 
 }  // namespace headroom::cuda

@@ -56,8 +56,11 @@ void use_device() {
 }
 
 std::string device_id() {
-  std::string text = "GPU";
-  for (const char byte : properties().uuid.bytes) text += fmt::format("-{:02x}", static_cast<unsigned char>(byte));
+  std::string text = "GPU";  // as nvidia-smi writes it: groups of 4, 2, 2, 2 and 6 bytes
+  for (int i = 0; i < 16; ++i) {
+    if (i == 0 || i == 4 || i == 6 || i == 8 || i == 10) text += '-';
+    text += fmt::format("{:02x}", static_cast<unsigned char>(properties().uuid.bytes[i]));
+  }
   return text;
 }
 
@@ -79,7 +82,7 @@ std::vector<std::string> cuda_versions() {
   int driver = 0;
   check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
   check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
-  std::string driver_text = driver == 0 ? "CUDA driver: none" : "CUDA driver for CUDA " + version_text(driver);
+  std::string driver_text = driver == 0 ? "CUDA driver: none" : "CUDA driver " + version_text(driver);
   if (driver != 0 && driver / 1000 < runtime / 1000) driver_text += ", too old for this runtime";
   return {"CUDA runtime " + version_text(runtime), driver_text};
 }

@@ -70,7 +70,7 @@ class Staging {
 void* allocate(std::size_t bytes) {
   use_device();
   void* memory = nullptr;
-  const cudaError_t result = cudaMalloc(&memory, bytes);
+  const cudaError_t result = cudaMalloc(&memory, std::max<std::size_t>(bytes, 1));  // of nothing it would be null
   if (result == cudaErrorMemoryAllocation) {
     cudaGetLastError();  // said and done: it would be reported again by the next launch
     return nullptr;

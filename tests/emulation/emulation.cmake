@@ -24,7 +24,8 @@ list(FILTER host_sources EXCLUDE REGEX "/(product|product_choices|fused_attentio
 add_library(headroom_cuda_emulated SHARED ${kernels} ${host_sources} ${emulator}/product.cpp)
 set_target_properties(headroom_cuda_emulated PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 target_link_libraries(headroom_cuda_emulated PRIVATE headroom_emulation headroom_tensor headroom_base)
-target_link_options(headroom_cuda_emulated PRIVATE -Wl,--exclude-libs,ALL -Wl,--as-needed)
+target_link_options(headroom_cuda_emulated PRIVATE -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/cuda_exports.map
+                                                   -Wl,--as-needed)
 
 # What a test sets to have the emulated device.
 set(emulation_environment HEADROOM_CUDA_LIBRARY=$<TARGET_FILE:headroom_cuda_emulated>)

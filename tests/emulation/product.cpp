@@ -7,6 +7,7 @@
 #include <tuple>
 #include <vector>
 
+#include "tensor/cuda/parts.h"
 #include "tests/emulation/device_memory.h"
 
 namespace headroom::cuda {
@@ -53,6 +54,11 @@ void expect_device(const void* memory, std::int64_t elements, DType dtype) {
       emulation::range_of(memory, static_cast<std::size_t>(elements) * size_of(dtype)) == emulation::Range::device,
       "a product's operand of {} elements of {} is not in device memory", elements, name_of(dtype));
 }
+
+std::string emulation_part() {
+  return "emulated device: kernels run on the CPU";
+}
+[[maybe_unused]] const bool listed = add_part(emulation_part);
 
 }  // namespace
 

@@ -115,10 +115,10 @@ struct FakeComm {
 
 namespace {
 
-// A rank whose communicators report an error once they have started a collective: HEADROOM_FAKE_NCCL_ERROR.
+// A rank whose communicators report an error once they have started two collectives: HEADROOM_FAKE_NCCL_ERROR.
 bool shall_fail(const FakeComm& comm) {
   static const char* const rank = std::getenv("HEADROOM_FAKE_NCCL_ERROR");
-  return rank != nullptr && std::atoi(rank) == comm.rank && comm.started > 0;
+  return rank != nullptr && std::atoi(rank) == comm.rank && comm.started > 1;
 }
 
 // Passes `own(piece)` to everyone and takes in `take(piece)`, for every piece of `count` elements.
