@@ -207,7 +207,7 @@ find_torch() {
     command -v "$candidate" >/dev/null || continue
     # A script that does not run under mpirun must not think so, nor take a packed folder's libraries.
     if torch_version=$(limited "$candidate" bench/torch_gpu_peer.py --probe --device $device 2>&1); then
-      torch_python=$candidate
+      torch_python=$candidate torch_version=${torch_version##*$'\n'}  # after whatever Python warns of
       return 0
     fi
     echo "$candidate: $torch_version"
@@ -244,7 +244,7 @@ step_torch() {
 bench_model() {
   local group=$1 model=$2
   step "$group" "$model" 60 step_bench "$model" baseline baseline
-  step "$group" "$model torch.compile" 120 step_torch "$model" compile
+  step "$group" "$model torch.compile" 150 step_torch "$model" compile
   step "$group" "$model torch eager" 60 step_torch "$model" eager
   step "$group" "$model KV bias" 45 step_bench "$model" kv-bias kv-bias
   step "$group" "$model DyT" 45 step_bench "$model" dyt dyt

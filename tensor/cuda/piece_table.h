@@ -36,6 +36,7 @@ __device__ void for_share(std::int64_t length, bool wide, const Use& use) {
   for (std::int64_t i = static_cast<std::int64_t>(threadIdx.x) * kWide; i < whole; i += blockDim.x * kWide) {
     use.template operator()<kWide>(i);
   }
+#pragma unroll 1
   for (std::int64_t i = whole + threadIdx.x; i < length; i += blockDim.x) use.template operator()<1>(i);
 }
 

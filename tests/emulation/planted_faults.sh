@@ -50,7 +50,7 @@ link() {
   while IFS= read -r object; do
     name=$(basename "$object")
     if [ -f "$work/$name" ]; then linked+=("$work/$name"); else linked+=("$object"); fi
-  done < <(find "$objects" -name '*.o' | sort)
+  done < <(find "$objects/" -name '*.o' | sort)
   g++ -shared -o "$work/library.so" "${linked[@]}" "$build/tests/libheadroom_emulation.a" "$build/libheadroom_tensor.a" \
     "$build/libheadroom_base.a" -Wl,--version-script=cmake/cuda_exports.map -Wl,--as-needed -lboost_context -lfmt
 }

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <deque>
 #include <exception>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -124,10 +125,12 @@ class Scheduler {
   void enter(unsigned thread);
   void wait(State state);
   void complete(Thread* warp, unsigned mask);
+  void let_go_on(unsigned first, unsigned mask);
   void release_barrier();
   [[noreturn]] void report_standstill() const;
   [[noreturn]] void fail(const std::string& what) const;
   std::vector<unsigned> permutation(unsigned count);
+  void draw_turns(unsigned threads);
   unsigned take_next();
   void prepare_shared_memory();
   void check_shared_memory() const;
@@ -145,12 +148,13 @@ class Scheduler {
   std::vector<Thread> threads_;
   std::vector<unsigned> fresh_;  // the next at the end
   std::deque<unsigned> ready_;
-  std::vector<unsigned> turns_;  // the block's threads in the order of their turns
+  std::vector<unsigned> turns_;                // the block's threads in the order of their turns
+  std::vector<std::ptrdiff_t> turns_of_warp_;  // where in it each warp begins
   unsigned current_ = 0;
   unsigned done_ = 0;
   unsigned at_barrier_ = 0;
+  unsigned first_at_barrier_ = 0;
   Barrier barrier_{};
-  int barrier_result_ = 0;
   std::exception_ptr failure_;
 
   std::vector<std::unique_ptr<Worker>> workers_;
@@ -168,6 +172,18 @@ std::vector<unsigned> Scheduler::permutation(unsigned count) {
   if (order_.kind == Order::Kind::reverse) std::reverse(numbers.begin(), numbers.end());
   if (order_.kind == Order::Kind::shuffled) std::shuffle(numbers.begin(), numbers.end(), random_);
   return numbers;
+}
+
+// Warp by warp, each warp's lanes in an order of their own.
+void Scheduler::draw_turns(unsigned threads) {
+  turns_.clear();
+  turns_of_warp_.assign((threads + kWarp - 1) / kWarp, 0);
+  for (const unsigned warp : permutation((threads + kWarp - 1) / kWarp)) {
+    turns_of_warp_[warp] = static_cast<std::ptrdiff_t>(turns_.size());
+    for (const unsigned lane : permutation(std::min<unsigned>(kWarp, threads - warp * kWarp))) {
+      turns_.push_back(warp * kWarp + lane);
+    }
+  }
 }
 
 void Scheduler::run(const cudaLaunchConfig_t& config, const void* kernel, void (*body)(const void*),
@@ -207,7 +223,7 @@ void Scheduler::check_shared_memory() const {
 void Scheduler::run_block() {
   const unsigned count = blockDim.x * blockDim.y * blockDim.z;
   threads_.assign(count, Thread{});
-  turns_ = permutation(count);
+  draw_turns(count);
   fresh_.assign(turns_.rbegin(), turns_.rend());
   ready_.clear();
   done_ = 0;
@@ -230,12 +246,9 @@ void Scheduler::run_block() {
   check_shared_memory();
 }
 
-// Threads that can go on go first, so that a warp is far ahead where no barrier holds it back.
+// Threads that can go on go first.
 unsigned Scheduler::take_next() {
-  const bool any_order = order_.kind == Order::Kind::shuffled && !ready_.empty() && !fresh_.empty();
-  const bool prefer_fresh = any_order && random_() % 2 == 0;
-  if (!ready_.empty() && !prefer_fresh) {
-    if (order_.kind == Order::Kind::shuffled) std::swap(ready_.front(), ready_[random_() % ready_.size()]);
+  if (!ready_.empty()) {
     const unsigned thread = ready_.front();
     ready_.pop_front();
     return thread;
@@ -301,13 +314,14 @@ int Scheduler::barrier(Barrier kind, int predicate, Place place) {
   Thread& own = threads_[current_];
   own.place = place;
   own.predicate = predicate;
-  if (at_barrier_ == 0) barrier_ = kind;
-  for (unsigned other = 0; at_barrier_ > 0 && other < threads_.size(); ++other) {
-    const Thread& waiting = threads_[other];
-    if (waiting.state != State::at_barrier) continue;
-    if (waiting.place.line == place.line && std::strcmp(waiting.place.file, place.file) == 0) break;
+  if (at_barrier_ == 0) {
+    barrier_ = kind;
+    first_at_barrier_ = current_;
+  }
+  const Place& met = threads_[first_at_barrier_].place;
+  if (met.line != place.line || std::strcmp(met.file, place.file) != 0) {
     fail(fmt::format("comes to the barrier of {} while thread {} waits at that of {}", text(place),
-                     text(coordinates(other, blockDim)), text(waiting.place)));
+                     text(coordinates(first_at_barrier_, blockDim)), text(met)));
   }
   if (++at_barrier_ == threads_.size()) {
     own.state = State::at_barrier;
@@ -366,19 +380,24 @@ std::uint64_t Scheduler::warp_operation(WarpOp operation, unsigned mask, std::ui
     wait(State::at_warp_operation);
   } else {
     complete(warp, mask);
-    for (unsigned lane = 0; lane < lanes; ++lane) {
-      if ((mask & ~own_bit & (1U << lane)) != 0) warp[lane].state = State::ready;
-    }
-    // Those that waited and this one get their turns in the order of all turns.
-    own.state = State::ready;
-    for (const unsigned thread : turns_) {
-      if (thread >= first && thread < first + lanes && (mask & (1U << (thread - first))) != 0) {
-        ready_.push_back(thread);
-      }
-    }
+    let_go_on(first, mask);
     wait(State::ready);
   }
   return own.value;
+}
+
+// The lanes' turns come next, so that a warp runs far ahead of others where no barrier holds it back. When shuffled,
+// now and then another warp overtakes it.
+void Scheduler::let_go_on(unsigned first, unsigned mask) {
+  std::vector<unsigned> lanes;
+  const auto turns_of_warp = turns_.begin() + turns_of_warp_[first / kWarp];
+  std::copy_if(turns_of_warp, turns_of_warp + std::min<std::ptrdiff_t>(kWarp, turns_.end() - turns_of_warp),
+               std::back_inserter(lanes), [&](unsigned thread) {
+                 return thread / kWarp == first / kWarp && (mask & (1U << (thread - first))) != 0;
+               });
+  for (const unsigned thread : lanes) threads_[thread].state = State::ready;
+  const bool overtaken = order_.kind == Order::Kind::shuffled && random_() % 4 == 0;
+  ready_.insert(overtaken ? ready_.end() : ready_.begin(), lanes.begin(), lanes.end());
 }
 
 void Scheduler::complete(Thread* warp, unsigned mask) {

@@ -46,7 +46,8 @@ struct Flight {
 template <class Place>
 std::vector<std::unique_ptr<Flight<Place>>> start_all(Communicator& world) {
   std::vector<std::unique_ptr<Flight<Place>>> flights;
-  for (const std::int64_t n : shard_sizes()) flights.push_back(std::make_unique<Flight<Place>>(world, n));
+  const auto& sizes = Place::kDevice == Device::cpu ? shard_sizes() : smaller_shard_sizes();
+  for (const std::int64_t n : sizes) flights.push_back(std::make_unique<Flight<Place>>(world, n));
   return flights;
 }
 

@@ -105,4 +105,10 @@ inline const std::vector<std::int64_t>& shard_sizes() {
   return sizes;
 }
 
+// The same without the last: where segments are not the point.
+inline const std::vector<std::int64_t>& smaller_shard_sizes() {
+  static const std::vector<std::int64_t> sizes(shard_sizes().begin(), shard_sizes().end() - 1);
+  return sizes;
+}
+
 }  // namespace headroom
