@@ -30,6 +30,7 @@ void print_table(const BenchmarkResult& result) {
   row("sent by a rank a step",
       fmt::format("{:.3f} MB, formula {:.3f} MB", static_cast<double>(result.communicated_bytes) * 1e-6,
                   result.communicated_formula * 1e-6));
+  if (result.host_waits > 0.0) row("the host waits for the GPU", fmt::format("{:.1f} times a step", result.host_waits));
   row("monitor", fmt::format("{:.2f} % of the step", result.monitor_share * 100.0));
   row("a snapshot", fmt::format("{:.2f} s", result.snapshot_seconds));
 }

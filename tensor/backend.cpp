@@ -35,6 +35,7 @@ const Backend& cpu_backend() {
     cpu.upload = [](const void* host, void* device, std::size_t bytes) { std::memcpy(device, host, bytes); };
     cpu.download = [](const void* device, void* host, std::size_t bytes) { std::memcpy(host, device, bytes); };
     cpu.synchronize = [] {};
+    cpu.waits = [] { return std::int64_t{0}; };
     cpu.workspace_bytes = [] { return std::size_t{0}; };  // every thread keeps its own (tensor/cpu/scratch.h)
     cpu.set_workspace = [](void*, std::size_t) {};
     cpu.devices = [] { return std::vector<std::string>{"host memory"}; };
@@ -109,6 +110,10 @@ void* gpu_library_symbol(const char* name) {
 }
 
 bool gpu_by_default() {
+  // The backend brings some 200 MB of CUDA's libraries with it: where there is no driver it is not even opened.
+  void* const driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
+  if (driver == nullptr) return false;
+  dlclose(driver);
   return !why_no_gpu() && !gpu_library().backend->devices().front().starts_with("emulated");
 }
 

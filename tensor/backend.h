@@ -15,7 +15,7 @@ namespace headroom {
 
 struct Backend {
   // Counts up with every change of this struct or of OpTable; a library of another version is refused.
-  static constexpr int kVersion = 1;
+  static constexpr int kVersion = 2;
   int version = kVersion;
 
   const OpTable* operations = nullptr;
@@ -31,6 +31,8 @@ struct Backend {
   void (*download)(const void* device, void* host, std::size_t bytes) = nullptr;
   // Returns when the device has done everything it was asked to.
   void (*synchronize)() = nullptr;
+  // How often the host has waited for the device: downloads and synchronisations.
+  std::int64_t (*waits)() = nullptr;
 
   // Working memory of the operations for products and sums; until given, the backend allocates its own.
   std::size_t (*workspace_bytes)() = nullptr;

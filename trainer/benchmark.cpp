@@ -137,6 +137,7 @@ BenchmarkResult run_benchmark(const RunConfig& loaded, ParallelRuntime& runtime)
   for (std::int64_t number = 1; number <= kWarmUp; ++number) step(number, config.monitor.enabled);
   monitor.reset();
   const std::int64_t before = traffic();
+  const std::int64_t waits_before = backend(device).waits();
   std::vector<double> seconds;
   std::vector<double> unwatched;
   for (std::int64_t number = 1; number <= config.train.steps; ++number) {
@@ -147,6 +148,7 @@ BenchmarkResult run_benchmark(const RunConfig& loaded, ParallelRuntime& runtime)
     unwatched.push_back(step(kWarmUp + number, false));
   }
   const std::int64_t sent = (traffic() - before) / (config.train.steps + static_cast<std::int64_t>(unwatched.size()));
+  const auto waits = static_cast<double>(backend(device).waits() - waits_before);
   mesh.world().all_reduce(std::span<double>(seconds), Reduction::max);
   mesh.world().all_reduce(std::span<double>(unwatched), Reduction::max);
 
@@ -155,6 +157,7 @@ BenchmarkResult run_benchmark(const RunConfig& loaded, ParallelRuntime& runtime)
   result.tokens_per_second = static_cast<double>(tokens) / result.step_seconds;
   result.flops_per_second = engine.model().flops_per_token(config.model.seq_len) * result.tokens_per_second;
   result.communicated_bytes = sent;
+  result.host_waits = waits / static_cast<double>(config.train.steps + static_cast<std::int64_t>(unwatched.size()));
   const CommunicationFormula formula = communication_formula(config, layout);
   result.communicated_formula = formula.data_bytes + formula.tensor_bytes;
   result.monitor_share = unwatched.empty()
@@ -195,6 +198,7 @@ nlohmann::ordered_json to_json(const BenchmarkResult& result) {
           {"flops_per_second", result.flops_per_second},
           {"comm_bytes", result.communicated_bytes},
           {"comm_bytes_formula", result.communicated_formula},
+          {"host_waits", result.host_waits},
           {"monitor_share", result.monitor_share},
           {"snapshot_seconds", result.snapshot_seconds},
           {"parameters", result.parameters},

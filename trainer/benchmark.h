@@ -22,6 +22,7 @@ struct BenchmarkResult {
   std::int64_t peak_memory_bytes = 0;   // largest rank
   std::int64_t communicated_bytes = 0;  // sent by a rank in a step
   double communicated_formula = 0.0;    // what trainer/communication_formula.h says
+  double host_waits = 0.0;              // for the GPU, in a step
   double monitor_share = 0.0;           // of the step; on a GPU from steps with and without it, by turns
   double snapshot_seconds = 0.0;        // of one with the config's probe sizes
   std::int64_t parameters = 0;

@@ -25,7 +25,8 @@ Backend make_backend() {
   gpu.peak_bytes = peak_bytes;
   gpu.upload = upload;
   gpu.download = download;
-  gpu.synchronize = [] { check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize"); };
+  gpu.synchronize = synchronize;
+  gpu.waits = waits;
   gpu.workspace_bytes = workspace_bytes;
   gpu.set_workspace = set_workspace;
   gpu.devices = devices;

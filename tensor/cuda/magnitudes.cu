@@ -8,6 +8,7 @@
 
 #include "tensor/cuda/chunk.h"
 #include "tensor/cuda/launch.h"
+#include "tensor/cuda/memory.h"
 #include "tensor/cuda/table.h"
 
 namespace headroom::cuda {
@@ -80,10 +81,7 @@ void read_summaries(const Tensor& summaries, std::int64_t columns, std::span<Mag
   HEADROOM_CHECK(columns > 0, "read_summaries: of tensors with {} columns", columns);
   if (out.empty()) return;
   std::vector<std::int64_t> words(static_cast<std::size_t>(summaries.elements()));
-  check(cudaMemcpyAsync(words.data(), summaries.raw(), static_cast<std::size_t>(summaries.bytes()),
-                        cudaMemcpyDeviceToHost, stream()),
-        "read_summaries");
-  check(cudaStreamSynchronize(stream()), "read_summaries");
+  download(summaries.raw(), words.data(), static_cast<std::size_t>(summaries.bytes()));
   for (std::int64_t i = 0; i < count; ++i) {
     out[static_cast<std::size_t>(i)] = decoded(words.data() + i * MagnitudeSummary::kWords, columns);
   }

@@ -65,6 +65,13 @@ class Staging {
   std::size_t next_ = 0;
 };
 
+std::int64_t wait_count = 0;  // one thread works the device
+
+void wait_for_stream(const char* call) {
+  ++wait_count;
+  check(cudaStreamSynchronize(stream()), call);
+}
+
 }  // namespace
 
 void* allocate(std::size_t bytes) {
@@ -118,7 +125,15 @@ void upload(const void* host, void* device, std::size_t bytes) {
 
 void download(const void* device, void* host, std::size_t bytes) {
   check(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, stream()), "download");
-  check(cudaStreamSynchronize(stream()), "download");
+  wait_for_stream("download");
+}
+
+void synchronize() {
+  wait_for_stream("synchronize");
+}
+
+std::int64_t waits() {
+  return wait_count;
 }
 
 }  // namespace headroom::cuda

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace headroom::cuda {
 
@@ -17,5 +18,9 @@ std::size_t available_bytes();
 // there.
 void upload(const void* host, void* device, std::size_t bytes);
 void download(const void* device, void* host, std::size_t bytes);
+// Returns when the device has done everything it was asked to.
+void synchronize();
+// How often `download` and `synchronize` have waited.
+std::int64_t waits();
 
 }  // namespace headroom::cuda

@@ -57,8 +57,10 @@ link() {
 
 # run_tests LIBRARY ORDER FILTER: status of the tests; what they print goes to $work/output.
 run_tests() {
-  HEADROOM_CUDA_LIBRARY=$1 HEADROOM_EMULATION_ORDER=$2 "$build/tensor_tests" --gtest_filter="$3" --gtest_brief=1 \
-    >"$work/output" 2>&1
+  {
+    HEADROOM_CUDA_LIBRARY=$1 HEADROOM_EMULATION_ORDER=$2 timeout 900 "$build/tensor_tests" --gtest_filter="$3" \
+      --gtest_brief=1
+  } >"$work/output" 2>&1
 }
 
 # The first thing that was said against the fault: the emulator's own words, or which test saw wrong numbers.

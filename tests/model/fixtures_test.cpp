@@ -7,6 +7,7 @@
 
 #include "base/hdf5.h"
 #include "model/transformer.h"
+#include "tests/source_dir.h"
 
 namespace headroom {
 namespace {
@@ -75,7 +76,7 @@ double relative_error(std::span<const T> actual, const std::vector<double>& expe
 
 template <class T>
 void compare(const std::string& name, double tolerance, double smallest_gradient) {
-  const H5File file = H5File::open(std::string(HEADROOM_SOURCE_DIR) + "/tests/fixtures/" + name + ".h5");
+  const H5File file = H5File::open(test::source_dir() + "/tests/fixtures/" + name + ".h5");
   const ModelConfig config = read_config(file);
   const Mesh mesh = Mesh::single();
   Transformer model(config, mesh, {.dtype = dtype_of<T>(), .loss_chunk = 10});

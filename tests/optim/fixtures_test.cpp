@@ -6,12 +6,13 @@
 #include "optim/tvr.h"
 #include "tensor/ops.h"
 #include "tests/arena_for.h"
+#include "tests/source_dir.h"
 
 namespace headroom {
 namespace {
 
 H5File open_fixture(const char* name) {
-  return H5File::open(std::string(HEADROOM_SOURCE_DIR) + "/tests/fixtures/" + name);
+  return H5File::open(test::source_dir() + "/tests/fixtures/" + name);
 }
 
 // A store with one weight of a block and, if wanted, its bias.

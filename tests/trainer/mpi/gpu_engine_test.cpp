@@ -113,6 +113,33 @@ TEST_F(GpuEngine, RepeatsItselfToTheBit) {
   }
 }
 
+// However many micro-batches a step has, the host waits for the GPU when it is over and never before. (Where tensors go
+// through host memory, every exchange waits.)
+TEST_F(GpuEngine, TheHostWaitsOnlyWhenTheStepIsOver) {
+  const Mesh alone = Mesh::single();
+  for (const std::int64_t micro_batch : {1, 2, 4}) {
+    RunConfig config = run_config(DType::bf16);
+    config.train.micro_batch = micro_batch;
+    config = resolved_for(config, {1, 1}, 0);
+    Engine engine(config, alone, Device::cuda);
+    const Batch whole = tiny::batch(config.train.global_batch, config.model.seq_len, config.model.vocab_size);
+    std::vector<Batch> batches;
+    for (std::int64_t first = 0; first < config.train.global_batch; first += micro_batch) {
+      const auto slice = [&](const std::vector<std::int32_t>& all) {
+        return std::vector<std::int32_t>(all.begin() + first * config.model.seq_len,
+                                         all.begin() + (first + micro_batch) * config.model.seq_len);
+      };
+      batches.push_back({micro_batch, config.model.seq_len, slice(whole.ids), slice(whole.targets)});
+    }
+    const std::int64_t before = backend(Device::cuda).waits();
+    engine.step(1, 1e-2, batches, nullptr, [&](std::size_t index) {
+      EXPECT_EQ(backend(Device::cuda).waits(), before) << "micro-batch " << index;
+    });
+    // Sums, scale, the bias slot's mass: one after another, at the end.
+    EXPECT_EQ(backend(Device::cuda).waits() - before, 3);
+  }
+}
+
 // bf16 rounds small updates away; the masters must not lose them.
 TEST_F(GpuEngine, MasterWeightsKeepWhatBf16Forgets) {
   const Mesh mesh = mesh_of({test_runtime().size(), 1});
