@@ -116,8 +116,9 @@ set_target_properties(headroom_cuda PROPERTIES
 # fmt 9 takes nvcc for one without constexpr, which its consteval functions then lack.
 target_compile_definitions(headroom_cuda PRIVATE ${cuda_definitions} $<$<COMPILE_LANGUAGE:CUDA>:FMT_USE_CONSTEXPR=1>)
 # --extended-lambda is not asked for: kernels are functions. Device code calls constexpr functions and std::bit_cast.
+# Numbers below f32's smallest normal one become 0: their handling costs instructions where memory should be the limit.
 target_compile_options(headroom_cuda PRIVATE
-  $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra,-Wno-unknown-pragmas>)
+  $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -ftz=true -Xcompiler=-Wall,-Wextra,-Wno-unknown-pragmas>)
 target_include_directories(headroom_cuda SYSTEM PRIVATE ${cuda_includes})
 target_link_libraries(headroom_cuda PRIVATE headroom_parallel headroom_tensor headroom_base CUDA::cudart_static
                                             CUDA::cublasLt ${CMAKE_DL_LIBS})

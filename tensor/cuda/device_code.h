@@ -4,6 +4,7 @@
 
 #include <cuda_runtime.h>
 
+#include <bit>
 #include <cstdint>
 
 #include "tensor/bf16.h"
@@ -38,6 +39,17 @@ __device__ Pack<T> load_pack(const T* from) {
 template <class T>
 __device__ void store_pack(T* to, const Pack<T>& pack) {
   *reinterpret_cast<Pack<T>*>(to) = pack;
+}
+
+// A value into global memory; 16 bytes certainly in one access. (A plain assignment may be taken apart into 2 or 4
+// bytes at a time where the compiler loses sight of the alignment, by what surrounds it.)
+template <class Value>
+__device__ void store_whole(Value* to, const Value& value) {
+  if constexpr (sizeof(Value) == sizeof(uint4)) {
+    __stwb(reinterpret_cast<uint4*>(to), std::bit_cast<uint4>(value));
+  } else {
+    *to = value;
+  }
 }
 
 // The launch's dynamic shared memory, 16-byte aligned.

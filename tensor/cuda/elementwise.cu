@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
       if (row + k * step >= rows) continue;
 #pragma unroll
       for (int i = 0; i < kWidth; ++i) values[k][i] += addend[i];
-      store_floats(values[k], x + (row + k * step) * columns + column);
+      store_rounded(values[k], x + (row + k * step) * columns + column);
     }
   }
 }
@@ -181,7 +181,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
         product += gradients[k][i] * values[k][i];
         gradients[k][i] *= factor;
       }
-      store_floats(gradients[k], dx + (chunk + k * step) * kWidth);
+      store_rounded(gradients[k], dx + (chunk + k * step) * kWidth);
     }
   }
   const double total = over_block(static_cast<double>(product), shared, Sum{});

@@ -138,7 +138,7 @@ __global__ void __launch_bounds__(kMostThreads) swiglu_kernel(Strips strips, con
     if (place.chunk(k) >= place.end) continue;
 #pragma unroll
     for (int i = 0; i < kWidth; ++i) up[k][i] *= gate[k][i] * sigmoid(gate[k][i]);
-    store_floats(up[k], y + place.row * width + place.chunk(k) * kWidth);
+    store_rounded(up[k], y + place.row * width + place.chunk(k) * kWidth);
   }
 }
 
@@ -171,8 +171,8 @@ __global__ void __launch_bounds__(kMostThreads)
       gate[k][i] = grad[k][i] * up[k][i] * slope;
       up[k][i] = grad[k][i] * through;
     }
-    store_floats(gate[k], dgates + place.chunk(k) * kWidth);
-    store_floats(up[k], dgates + width + place.chunk(k) * kWidth);
+    store_rounded(gate[k], dgates + place.chunk(k) * kWidth);
+    store_rounded(up[k], dgates + width + place.chunk(k) * kWidth);
   }
 }
 

@@ -7,6 +7,15 @@
 
 namespace headroom::cuda {
 
+// As store_floats, but certainly in one access, see store_whole.
+template <int kCount, class T>
+__device__ void store_rounded(const float (&from)[kCount], T* to) {
+  Chunk<T, kCount> chunk;
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) chunk.at[i] = static_cast<T>(from[i]);
+  store_whole(reinterpret_cast<Chunk<T, kCount>*>(to), chunk);
+}
+
 inline constexpr int kMapThreads = 256;
 inline constexpr int kMapHeld = 2;  // chunks a thread: 32 bytes an input on their way
 
@@ -37,7 +46,7 @@ __global__ void __launch_bounds__(kMapThreads)
         left[k].at[i] = static_cast<T>(f(value));
       }
     }
-    store_chunk(out + chunk * kWidth, left[k]);
+    store_whole(reinterpret_cast<Chunk<T, kWidth>*>(out) + chunk, left[k]);
   }
 }
 

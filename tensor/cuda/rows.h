@@ -2,9 +2,6 @@
 // the pass that reads them and the pass that needs them again where the row is short enough.
 #pragma once
 
-#include <bit>
-#include <type_traits>
-
 #include "tensor/cuda/chunk.h"
 
 namespace headroom::cuda {
@@ -72,15 +69,11 @@ struct RowShare {
     for (int k = 0; k < kHeld; ++k) to[k] = load(row, min(first + k * lanes, chunks - 1));
   }
   __device__ static Piece load(const T* row, int chunk) {
-    return std::bit_cast<Piece>(reinterpret_cast<const Access*>(row)[chunk]);
+    return std::bit_cast<Piece>(load_chunk<kWidth>(row + chunk * kWidth));
   }
   __device__ static void store(T* row, int chunk, const Piece& piece) {
-    reinterpret_cast<Access*>(row)[chunk] = std::bit_cast<Access>(piece);
+    store_whole(reinterpret_cast<Piece*>(row) + chunk, piece);
   }
-
- private:
-  // Said so plainly that the compiler does not take a wide access apart.
-  using Access = std::conditional_t<sizeof(Piece) == sizeof(uint4), uint4, T>;
 };
 
 // The sum of `lanes` neighbouring threads' values, on each of them; lanes a power of two up to a warp. All threads of

@@ -103,11 +103,11 @@ SeparateBlocks& separate_blocks() {
   return made;
 }
 
-// Whether takes are separate blocks: HEADROOM_SCRATCH_BLOCKS=1, and always on the emulated device.
+// Whether takes are separate blocks: as HEADROOM_SCRATCH_BLOCKS says (1 or 0), else on the emulated device only.
 bool separately() {
   static const bool asked = [] {
     const char* named = std::getenv("HEADROOM_SCRATCH_BLOCKS");
-    return (named != nullptr && std::strcmp(named, "1") == 0) || device_is_emulated();
+    return named == nullptr ? device_is_emulated() : std::strcmp(named, "0") != 0;
   }();
   return asked;
 }

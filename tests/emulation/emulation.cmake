@@ -11,8 +11,9 @@ add_library(headroom_emulation STATIC
 target_include_directories(headroom_emulation BEFORE PUBLIC ${emulator}/include)
 target_link_libraries(headroom_emulation PUBLIC headroom_flags fmt::fmt Boost::context)
 
-# Kernels: an index outside of an array is an illegal instruction, which the emulator reports with kernel and thread.
-set(kernel_options -O2 -g1 -Wno-unknown-pragmas)
+# Kernels read memory as other types (16 bytes at once), as CUDA allows. An index outside of an array is an illegal
+# instruction, which the emulator reports with kernel and thread.
+set(kernel_options -O2 -g1 -fno-strict-aliasing -Wno-unknown-pragmas)
 if(NOT HEADROOM_SANITIZE)
   list(APPEND kernel_options -fsanitize=bounds -fsanitize-undefined-trap-on-error)
 endif()
@@ -31,7 +32,8 @@ target_link_options(headroom_cuda_emulated PRIVATE -Wl,--version-script=${PROJEC
 set(emulation_environment HEADROOM_CUDA_LIBRARY=$<TARGET_FILE:headroom_cuda_emulated>)
 
 file(GLOB emulation_tests CONFIGURE_DEPENDS ${emulator}/*_test.cpp)
-add_executable(emulation_tests ${emulation_tests})
+set(runtime ${PROJECT_SOURCE_DIR}/tensor/cuda)
+add_executable(emulation_tests ${emulation_tests} ${runtime}/runtime.cpp ${runtime}/memory.cpp ${runtime}/device.cpp)
 set_source_files_properties(${emulation_tests} PROPERTIES COMPILE_OPTIONS "${kernel_options}")
 target_link_libraries(emulation_tests PRIVATE headroom_emulation headroom_base GTest::gmock GTest::gtest GTest::gtest_main)
 gtest_discover_tests(emulation_tests TEST_PREFIX "emulation/" DISCOVERY_TIMEOUT 60)

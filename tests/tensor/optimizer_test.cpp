@@ -195,6 +195,28 @@ TEST_P(OptimizerOps, PieceSumsAreOfEachGroup) {
   }
 }
 
+// More pieces than a block has threads, and groups whose pieces lie apart.
+TEST_P(OptimizerOps, PieceSumsOfManyPieces) {
+  constexpr std::int64_t kMany = 613;
+  std::vector<Piece> pieces;
+  for (std::int64_t i = 0; i < kMany; ++i) {
+    pieces.push_back({.flat = 8 * i, .state = 7 * i, .length = 7, .group = i % 3, .flags = 0});
+  }
+  const auto table = table_of(pieces, place().device);
+  const auto x = random({8 * kMany}, "x");
+  const auto sums = numbers({0.0, 0.0, 0.0});
+  std::vector<double> expected(3, 0.0);
+  for (const Piece& piece : pieces) {
+    for (std::int64_t i = 0; i < piece.length; ++i) {
+      expected[static_cast<std::size_t>(piece.group)] += x.at(piece.flat + i) * x.at(piece.flat + i);
+    }
+  }
+  ops::piece_sums(Weights{x, {}}, table, Tensor(), 2, sums);
+  for (std::int64_t group = 0; group < 3; ++group) {
+    EXPECT_NEAR(sums.at(group), expected[static_cast<std::size_t>(group)], 1e-9) << "group " << group;
+  }
+}
+
 TEST_P(OptimizerOps, SumsAreAddedWithTheirFactor) {
   for (const std::int64_t count : kCounts) {
     const auto x = random({count}, "x");
