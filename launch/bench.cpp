@@ -48,7 +48,8 @@ void print_kernels(const KernelTable& table) {
     } else {
       rate = fmt::format("{:8.1f} TFLOP/s", kernel.flops / kernel.seconds * 1e-12);
       if (gpu != nullptr) {
-        rate += fmt::format("  {:4.0f} % of bf16's peak", 100.0 * kernel.flops / kernel.seconds / gpu->bf16_flops);
+        rate += fmt::format("  {:4.0f} % of {}'s peak", 100.0 * kernel.flops / kernel.seconds / gpu->flops(table.dtype),
+                            name_of(table.dtype));
       }
     }
     fmt::print("{:<36} {:>7.1f} us  {}\n", kernel.name, kernel.seconds * 1e6, rate);
@@ -67,7 +68,7 @@ class BenchVerb : public Verb {
         ->type_name("KEY=VALUE")
         ->allow_extra_args(false);
     app.add_flag("--kernels", kernels_,
-                 "Time each operation of the step alone, against memory bandwidth or arithmetic, on one rank");
+                 "Time the main operations of the step alone, against memory bandwidth or arithmetic, on one rank");
     app.footer(
         "Trains on random tokens; needs no corpus and writes no run directory. Prints a table, then the same as one\n"
         "line of JSON. Run on several ranks with mpirun -n N headroom bench FILE.");

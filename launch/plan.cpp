@@ -1,6 +1,7 @@
 // headroom plan: what a run would take on GPUs that are not at hand.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -86,7 +87,9 @@ class PlanVerb : public Verb {
 
   void declare(CLI::App& app) override {
     app.add_option("config", config_, "A run's config, TOML")->required()->type_name("FILE");
-    app.add_option("--gpus", gpus_, "How many GPUs, a rank each")->check(CLI::Range(1, 1 << 20))->type_name("N");
+    app.add_option("--gpus", gpus_, "How many GPUs, a rank each; by default as many as the config's layout")
+        ->check(CLI::Range(1, 1 << 20))
+        ->type_name("N");
     app.add_option("--layout", layout_, "Data x tensor ranks, e.g. 32x2; by default parallel.tensor of the config")
         ->type_name("DxT");
     app.add_option("--gpu", gpu_, "Which GPU: " + keys())->type_name("KEY")->capture_default_str();
@@ -135,11 +138,12 @@ class PlanVerb : public Verb {
   Layout layout_of(const RunConfig& loaded) const {
     if (layout_.empty()) {
       const int tensor = loaded.parallel.tensor;
-      if (gpus_ % tensor != 0) {
-        throw Error(ExitCode::usage, fmt::format("{} GPUs do not divide by parallel.tensor = {}", gpus_, tensor),
+      const int gpus = gpus_ != 0 ? gpus_ : std::max(1, loaded.parallel.data) * tensor;
+      if (gpus % tensor != 0) {
+        throw Error(ExitCode::usage, fmt::format("{} GPUs do not divide by parallel.tensor = {}", gpus, tensor),
                     "Give --layout DxT.");
       }
-      return {gpus_ / tensor, tensor};
+      return {gpus / tensor, tensor};
     }
     const Layout layout = parse_layout(layout_);
     if (gpus_ != 0 && layout.ranks() != gpus_) {

@@ -81,8 +81,8 @@ class VerifyVerb : public Verb {
         ->check(CLI::Range(1, 1'000'000))
         ->capture_default_str();
     app.add_flag("--twice", twice_, "Run every layout twice and expect the same bits, not only of the first");
-    app.add_option("--dtype", dtype_, "f64, where rounding hides nothing, or f32")
-        ->check(CLI::IsMember({"f64", "f32"}))
+    app.add_option("--dtype", dtype_, "f64 on the CPU, where rounding hides nothing, f32, or bf16 on GPUs")
+        ->check(CLI::IsMember({"f64", "f32", "bf16"}))
         ->capture_default_str();
     app.add_option("--launcher", launcher_, "The command before `headroom`; {ranks} stands for their number")
         ->capture_default_str();
@@ -150,7 +150,9 @@ class VerifyVerb : public Verb {
     for (const std::string& setting : settings) command.insert(command.end(), {"--set", setting});
     // As launch/lib.sh has it: more ranks and threads than cores, which must not spin; containers that forbid reading
     // another process' memory.
-    std::vector<std::string> environment = {"OMP_WAIT_POLICY=passive", "OMPI_MCA_rmaps_base_oversubscribe=1",
+    // On a GPU all runs take the same algorithms for their products, or their bits would differ for that alone.
+    std::vector<std::string> environment = {"HEADROOM_CUBLASLT_CACHE=" + (work / "product-choices.txt").string(),
+                                            "OMP_WAIT_POLICY=passive", "OMPI_MCA_rmaps_base_oversubscribe=1",
                                             "OMPI_MCA_mpi_yield_when_idle=1",
                                             "OMPI_MCA_btl_vader_single_copy_mechanism=none"};
     if (geteuid() == 0) {

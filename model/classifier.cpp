@@ -24,7 +24,8 @@ Classifier::Classifier(ParameterStore& store, const ModelConfig& config, std::si
                          .partition = Partition::rows,
                          .stage = stage_of_head(config),
                          .decay = true,
-                         .init_std = config.init.std},
+                         .init_std = config.init.std,
+                         .shard_multiple = config.vocab_multiple},
                         tensor.rank(), tensor.size());
 }
 

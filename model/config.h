@@ -57,6 +57,9 @@ struct ModelConfig {
     double kv_bias_std = 0.02;
   } init;
 
+  // Rows of a rank's part of the vocabulary are padded to a multiple of this (model/transformer.cpp).
+  std::int64_t vocab_multiple = 1;
+
   bool gated() const { return activation == Activation::swiglu; }
   std::int64_t query_width() const { return n_heads * head_dim; }
   std::int64_t kv_width() const { return n_kv_heads * head_dim; }

@@ -11,7 +11,8 @@ Embedding::Embedding(ParameterStore& store, const ModelConfig& config, int tenso
                           .partition = Partition::rows,
                           .stage = kStage,
                           .decay = true,
-                          .init_std = config.init.std},
+                          .init_std = config.init.std,
+                          .shard_multiple = config.vocab_multiple},
                          tensor_rank, tensor_size);
   if (scaled_) {
     scale_ = store.declare({.name = "embedding.scale",

@@ -70,8 +70,9 @@ std::size_t ParameterStore::declare(Parameter parameter, int tensor_rank, int te
   if (parameter.partition != Partition::replicated) {
     const int axis = parameter.partition == Partition::rows ? 0 : 1;
     const std::int64_t extent = parameter.logical[axis];
-    const std::int64_t shard = round_up(extent, std::int64_t{tensor_size}) / tensor_size;
-    HEADROOM_CHECK(!parameter.tvr || extent % tensor_size == 0,
+    const std::int64_t shard =
+        round_up(round_up(extent, std::int64_t{tensor_size}) / tensor_size, parameter.shard_multiple);
+    HEADROOM_CHECK(!parameter.tvr || shard * tensor_size == extent,
                    "{}: padding would count in the statistics that TVR takes of {} over {} ranks", parameter.name,
                    parameter.logical.text(), tensor_size);
     parameter.first = std::min(extent, shard * tensor_rank);

@@ -33,6 +33,7 @@ struct Parameter {
   std::string bias_of_tvr{};  // for a bias: the weight whose rescaling zeroes it
   double init_mean = 0.0;
   double init_std = 0.0;
+  std::int64_t shard_multiple = 1;  // a rank's slots along the partitioned axis are padded to a multiple of this
   bool follows = false;  // right behind the parameter declared before it, as one matrix with its rows stacked
 
   // This rank's part.
@@ -55,7 +56,7 @@ struct Bucket {
 class ParameterStore {
  public:
   // Declares a parameter cut for (tensor_rank, tensor_size); only before `finalize`. Returns its index.
-  // A partitioned axis that does not divide is padded to the next multiple.
+  // A partitioned axis that does not divide is padded to the next multiple, and the shard to shard_multiple.
   std::size_t declare(Parameter parameter, int tensor_rank, int tensor_size);
 
   // Places everything: sharded parameters by falling stage (the order a backward finishes them; within a stage as

@@ -1,7 +1,5 @@
 #include "model/token_tensors.h"
 
-#include <algorithm>
-#include <numeric>
 #include <vector>
 
 #include "tensor/transfer.h"
@@ -17,26 +15,31 @@ TokenTensors TokenTensors::plan(Arena& arena, std::int64_t rows) {
   return tokens;
 }
 
-TokenTensors TokenTensors::upload(std::span<const std::int32_t> new_ids,
-                                  std::span<const std::int32_t> new_targets) const {
-  std::vector<std::int32_t> rows(new_ids.size());
-  std::iota(rows.begin(), rows.end(), 0);
-  std::stable_sort(rows.begin(), rows.end(), [&](std::int32_t a, std::int32_t b) {
-    return new_ids[static_cast<std::size_t>(a)] < new_ids[static_cast<std::size_t>(b)];
-  });
+void TokenTensors::upload_tokens(std::span<const std::int32_t> new_ids,
+                                 std::span<const std::int32_t> new_targets) const {
+  upload(new_ids, ids);
+  upload(new_targets, targets);
+}
+
+TokenTensors TokenTensors::with_groups(std::span<const std::int32_t> new_ids, std::int64_t vocab_size) const {
+  // Counting sort: where each id's rows begin, then every row to its place.
+  std::vector<std::int32_t> next(static_cast<std::size_t>(vocab_size) + 1, 0);
+  for (const std::int32_t id : new_ids) ++next.at(static_cast<std::size_t>(id) + 1);
   std::vector<std::int32_t> starts;
-  for (std::size_t at = 0; at < rows.size(); ++at) {
-    const auto id = [&](std::size_t index) { return new_ids[static_cast<std::size_t>(rows[index])]; };
-    if (at == 0 || id(at) != id(at - 1)) starts.push_back(static_cast<std::int32_t>(at));
+  for (std::size_t id = 0; id < static_cast<std::size_t>(vocab_size); ++id) {
+    if (next[id + 1] > 0) starts.push_back(next[id]);
+    next[id + 1] += next[id];
   }
-  starts.push_back(static_cast<std::int32_t>(rows.size()));
+  starts.push_back(static_cast<std::int32_t>(new_ids.size()));
+  std::vector<std::int32_t> rows(new_ids.size());
+  for (std::size_t row = 0; row < new_ids.size(); ++row) {
+    rows[static_cast<std::size_t>(next[static_cast<std::size_t>(new_ids[row])]++)] = static_cast<std::int32_t>(row);
+  }
 
   TokenTensors filled = *this;
   filled.groups.starts = groups.starts.flat_range(0, static_cast<std::int64_t>(starts.size()));
-  headroom::upload(new_ids, ids);
-  headroom::upload(new_targets, targets);
-  headroom::upload(std::span<const std::int32_t>(rows), groups.rows);
-  headroom::upload(std::span<const std::int32_t>(starts), filled.groups.starts);
+  upload(std::span<const std::int32_t>(rows), groups.rows);
+  upload(std::span<const std::int32_t>(starts), filled.groups.starts);
   return filled;
 }
 

@@ -15,8 +15,11 @@ struct TokenTensors {
   TokenGroups groups;
 
   static TokenTensors plan(Arena& arena, std::int64_t rows);
-  // The same tensors for these tokens: starts has as many entries as there are groups.
-  TokenTensors upload(std::span<const std::int32_t> ids, std::span<const std::int32_t> targets) const;
+  // Ids and targets of a pass.
+  void upload_tokens(std::span<const std::int32_t> new_ids, std::span<const std::int32_t> new_targets) const;
+  // The same tensors with the groups of these ids, all below `vocab_size`; starts has as many entries as there are
+  // groups and one. Only the backward needs them, so a GPU computes the forward while the host sorts.
+  TokenTensors with_groups(std::span<const std::int32_t> new_ids, std::int64_t vocab_size) const;
 };
 
 }  // namespace headroom

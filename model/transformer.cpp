@@ -20,15 +20,23 @@ std::int64_t counted(const Batch& batch) {
   return std::count_if(batch.targets.begin(), batch.targets.end(), [](std::int32_t target) { return target >= 0; });
 }
 
+// Tensor cores want rows of logits that are aligned; GPT-2's vocabulary of 50257 has none that are. What is padded
+// takes no part in softmax, statistics or checkpoints. bf16 alone is computed on them.
+ModelConfig with_padded_vocabulary(ModelConfig config, DType dtype) {
+  constexpr std::int64_t kAligned = 64;
+  if (dtype == DType::bf16) config.vocab_multiple = kAligned;
+  return config;
+}
+
 }  // namespace
 
 Transformer::Transformer(const ModelConfig& config, const Mesh& mesh, const TransformerOptions& options)
-    : config_(config),
+    : config_(with_padded_vocabulary(config, options.dtype)),
       options_(options),
       mesh_(&mesh),
-      embedding_(store_, config, mesh.tensor().rank(), mesh.tensor().size()),
-      blocks_(make_blocks(store_, config, mesh.tensor())),
-      classifier_(store_, config, embedding_.table(), mesh.tensor()) {
+      embedding_(store_, config_, mesh.tensor().rank(), mesh.tensor().size()),
+      blocks_(make_blocks(store_, config_, mesh.tensor())),
+      classifier_(store_, config_, embedding_.table(), mesh.tensor()) {
   store_.finalize(options.dtype, mesh.data().size(), options.bucket_elements);
 }
 
@@ -91,7 +99,8 @@ PassContext Transformer::pass_context(const Activations& activations) const {
 PassContext Transformer::forward_blocks(const Batch& batch, const Activations& activations, ActivationTap* tap,
                                         Pass kind) {
   const PassContext pass = pass_context(activations);
-  tokens_ = activations.tokens.upload(batch.ids, batch.targets);
+  tokens_ = activations.tokens;
+  tokens_.upload_tokens(batch.ids, batch.targets);
   embedding_.forward(tokens_, batch.seq, pass.shards, activations.embedding, activations.residual[0]);
   if (tap != nullptr) {
     tap->hidden(Site::embedding_output, 0, activations.residual[0], pass.shards.first_row());
@@ -137,6 +146,7 @@ void Transformer::forward_backward(const Batch& batch, double gradient_scale, Te
     ready_end = store_.ready_end(Block::stage_of(static_cast<std::int64_t>(layer)));
     gradients_ready(ready_end);
   }
+  tokens_ = activations.tokens.with_groups(batch.ids, config_.vocab_size);
   embedding_.backward(tokens_, batch.seq, pass.shards, activations.embedding, dx);
   gradients_ready(store_.ready_end(Embedding::kStage));
 }

@@ -67,7 +67,7 @@ ChosenTransport choose_transport(const std::vector<RankGpu>& ranks, Transport wa
   if (wanted == Transport::nccl && !against.empty()) {
     throw Error(ExitCode::bad_config, "NCCL cannot exchange the tensors of these ranks: " + against,
                 "NCCL needs its library on every host and a GPU for each rank. Start fewer ranks a host, or exchange "
-                "through host memory (automatic or staged), which is slower.");
+                "through host memory (auto or staged), which is slower.");
   }
   if (wanted == Transport::staged) return {Transport::staged, "MPI through host memory, as asked"};
   if (!against.empty()) return {Transport::staged, "MPI through host memory: " + against};

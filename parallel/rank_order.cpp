@@ -1,6 +1,7 @@
 #include "parallel/rank_order.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <type_traits>
 #include <vector>
@@ -18,7 +19,11 @@ struct Sum {
 struct Max {
   template <class T>
   static T of(T a, T b) {
-    return (a > b || a != a) ? a : b;  // a NaN on either side stays
+    if constexpr (std::is_floating_point_v<T>) {
+      return (a > b || std::isnan(a)) ? a : b;  // a NaN on either side stays
+    } else {
+      return std::max(a, b);
+    }
   }
 };
 

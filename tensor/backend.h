@@ -31,7 +31,8 @@ struct Backend {
   void (*download)(const void* device, void* host, std::size_t bytes) = nullptr;
   // Returns when the device has done everything it was asked to.
   void (*synchronize)() = nullptr;
-  // How often the host has waited for the device: downloads and synchronisations.
+  // How often the host has waited for the device: downloads, synchronisations, and uploads that the device is too far
+  // behind for.
   std::int64_t (*waits)() = nullptr;
 
   // Working memory of the operations for products and sums; until given, the backend allocates its own.

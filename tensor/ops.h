@@ -56,7 +56,7 @@ struct AdamWStep {
 
 // A run of the flat parameter block that belongs to one group (a parameter); what the optimizer's operations work on,
 // a whole table of them in one call. A table is an i64 tensor [n, 5], a piece a row. Pieces are short enough
-// (kLargestPiece) to be shared out evenly.
+// (Piece::kLargest) to be shared out evenly.
 struct Piece {
   std::int64_t flat;    // first element in the block of values, and in that of gradients
   std::int64_t state;   // first element in the rank's optimizer state

@@ -192,7 +192,8 @@ void add_data_and_train(std::vector<ConfigKey>& keys) {
       choice(KEY(train.dtype), {"f32", "f64", "bf16"}, computes,
              "number format of weights and activations; bf16 on a GPU, with f32 master weights and gradients"));
   keys.push_back(choice(KEY(train.recompute), {"none", "norms", "attention", "block"}, does_not_compute,
-                        "block: keep only block inputs and compute each block again in the backward"));
+                        "what the backward makes again instead of keeping it: norms (and activations), attention, or "
+                        "the whole block; each includes those before it"));
   keys.push_back(integer(KEY(train.loss_chunk), kSize, "tokens", does_not_compute, "whose logits exist at once"));
   keys.push_back(real(KEY(train.bucket_mb), {0.0, 65536.0, true, false}, "MiB", does_not_compute,
                       "size of the buckets gradients are reduced in"));

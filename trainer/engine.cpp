@@ -37,8 +37,7 @@ Engine::Parts::Parts(const RunConfig& config, const Mesh& mesh, Device device)
       tvr(model.parameters(), shard, mesh, config.optim) {}
 
 void Engine::Parts::allocate(Arena& arena, const RunConfig& config, std::int64_t workspace_bytes) {
-  sums = arena.take({3}, DType::f64, "sums");
-  scale = arena.take({2}, DType::f64, "sums");
+  sums = arena.take({5}, DType::f64, "sums");
   if (workspace_bytes > 0) {
     workspace = arena.take({round_up(workspace_bytes, std::int64_t{8}) / 8}, DType::i64, "workspace");
   }
@@ -81,8 +80,9 @@ StepOutcome Engine::step(std::int64_t step, double lr, std::span<const Batch> mi
   const double tokens = static_cast<double>(config_.train.global_batch * config_.model.seq_len);
   const Tensor loss = parts_.sums.flat_range(0, 2);
   const Tensor squares = parts_.sums.flat_range(2, 1);
-  const Tensor scale = parts_.scale.flat_range(1, 1);
-  const double begin[] = {0.0, static_cast<double>(counted_targets(micro_batches)), 0.0};
+  const Tensor norm_and_scale = parts_.sums.flat_range(3, 2);
+  const Tensor scale = parts_.sums.flat_range(4, 1);
+  const double begin[] = {0.0, static_cast<double>(counted_targets(micro_batches)), 0.0, 0.0, 0.0};
   upload(std::span<const double>(begin), parts_.sums);
   ops::zero(model().parameters().gradients());
   for (std::size_t index = 0; index < micro_batches.size(); ++index) {
@@ -97,7 +97,7 @@ StepOutcome Engine::step(std::int64_t step, double lr, std::span<const Batch> mi
   mesh_->data().all_reduce(loss, Reduction::sum);
   parts_.optimizer.sum_of_squares(squares);
   // The passes divided by all tokens; targets that do not count take no part in the mean.
-  ops::gradient_scale(loss, squares, tokens, config_.optim.clip, parts_.scale);
+  ops::gradient_scale(loss, squares, tokens, config_.optim.clip, norm_and_scale);
   parts_.optimizer.update(step, lr, scale);
   const bool rescales = parts_.tvr.due(step);
   if (rescales) parts_.tvr.apply(parts_.optimizer.weights(), scale);
@@ -108,11 +108,10 @@ StepOutcome Engine::step(std::int64_t step, double lr, std::span<const Batch> mi
 // The step's one wait for the device.
 StepOutcome Engine::outcome_of(std::int64_t step, bool rescaled) {
   const std::vector<double> sums = download<double>(parts_.sums);
-  const std::vector<double> scale = download<double>(parts_.scale);
   StepOutcome outcome;
   outcome.loss = {sums[0], static_cast<std::int64_t>(sums[1])};
-  outcome.grad_norm = scale[0];
-  if (scale[1] < 0.0) {
+  outcome.grad_norm = sums[3];
+  if (sums[4] < 0.0) {
     throw Error(ExitCode::diverged,
                 fmt::format("step {}: loss {} and gradient norm {} are not both finite", step, outcome.loss.mean(),
                             outcome.grad_norm),
@@ -121,7 +120,9 @@ StepOutcome Engine::outcome_of(std::int64_t step, bool rescaled) {
   outcome.clipped = config_.optim.clip > 0.0 && outcome.grad_norm > config_.optim.clip;
   if (rescaled) outcome.tvr = parts_.tvr.report();
   outcome.kv_bias_mass = model().take_kv_bias_mass();
-  mesh_->world().all_reduce(std::span<double>(outcome.kv_bias_mass), Reduction::sum);
+  if (!outcome.kv_bias_mass.empty()) {
+    mesh_->world().all_reduce(std::span<double>(outcome.kv_bias_mass), Reduction::sum);
+  }
   for (double& mass : outcome.kv_bias_mass) mass /= mesh_->world().size();
   return outcome;
 }

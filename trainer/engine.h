@@ -4,7 +4,7 @@
 //   -> gradient norm -> clip -> AdamW on the rank's shard -> TVR when due -> parameters gathered
 //
 // Everything that a step decides (the norm, the clipping, whether the numbers are finite) is decided where the model
-// is. A GPU is given the whole step and asked for its few results once, at the end.
+// is. A GPU is given the whole step and asked for its few results when it is over.
 #pragma once
 
 #include <functional>
@@ -75,8 +75,7 @@ class Engine {
     GradientReduction reduction;
     AdamW optimizer;
     Tvr tvr;
-    Tensor sums;       // f64 [3]: loss and counted tokens over all ranks, the gradient's sum of squares
-    Tensor scale;      // f64 [2]: the gradient's norm, what it is multiplied by
+    Tensor sums;  // f64 [5]: loss and counted tokens over all ranks, the gradient's sum of squares; its norm, scale
     Tensor workspace;  // of the device's operations; a CPU needs none
   };
 

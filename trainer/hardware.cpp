@@ -16,8 +16,10 @@ const std::vector<GpuFigures>& known_gpus() {
 
 const GpuFigures* find_gpu(const std::string& name) {
   const auto& gpus = known_gpus();
+  // "NVIDIA H200 NVL" and slices of a GPU begin like the whole, and are something else.
+  const std::string device = name.substr(0, name.find(", "));
   const auto found = std::find_if(gpus.begin(), gpus.end(),
-                                  [&](const GpuFigures& gpu) { return name == gpu.key || name.starts_with(gpu.name); });
+                                  [&](const GpuFigures& gpu) { return name == gpu.key || device == gpu.name; });
   return found == gpus.end() ? nullptr : &*found;
 }
 

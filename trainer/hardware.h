@@ -10,7 +10,7 @@ namespace headroom {
 
 struct GpuFigures {
   const char* key;    // "h100-sxm"
-  const char* name;   // as its driver calls it, or the beginning of that
+  const char* name;   // as its driver calls it
   double bf16_flops;  // dense, a second, with tensor cores
   double f32_flops;   // a second, without
   double memory_bytes;

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "model/token_tensors.h"
 #include "tensor/backend.h"
+#include "tensor/round_up.h"
 #include "tensor/transfer.h"
 #include "trainer/engine.h"
 #include "trainer/start_up.h"
@@ -186,7 +187,13 @@ class Bench {
     const Tensor up = weights(inner_width, model_.hidden_size);
     const Tensor dup = take({inner_width, model_.hidden_size}, wide());
     const double gemm = 2.0 * static_cast<double>(rows() * model_.hidden_size * inner_width);
-    products("up product", gemm, [&] { ops::linear(x, up, Tensor(), inner); });
+    if (model_.activation == Activation::gelu_tanh) {
+      products("up product with GELU", gemm, [&] { ops::linear_gelu(x, up, Tensor(), inner, activated); });
+      const Tensor down = weights(model_.hidden_size, model_.ffn_size);
+      products("down product backward with GELU", gemm, [&] { ops::linear_gelu_backward(x, down, inner, activated); });
+    } else {
+      products("up product", gemm, [&] { ops::linear(x, up, Tensor(), inner); });
+    }
     products("its weights' gradient", gemm,
              [&] { ops::matmul(inner, Transpose::yes, x, Transpose::no, dup, 1.0, 1.0); });
     products("its input's gradient", gemm, [&] { ops::matmul(inner, Transpose::no, up, Transpose::no, x, 1.0, 0.0); });
@@ -194,7 +201,7 @@ class Bench {
       passes("SwiGLU", inner.bytes() + activated.bytes(), [&] { ops::swiglu(inner, activated); });
       passes("SwiGLU backward", 2 * inner.bytes() + activated.bytes(),
              [&] { ops::swiglu_backward(activated, inner, inner); });
-    } else {
+    } else if (model_.activation != Activation::gelu_tanh) {
       passes("activation", 2 * inner.bytes(), [&] { ops::activation(model_.activation, inner, activated); });
       passes("activation backward", 3 * inner.bytes(),
              [&] { ops::activation_backward(model_.activation, activated, inner, activated); });
@@ -219,7 +226,9 @@ class Bench {
     const std::vector<std::int32_t> ids = random_tokens();
     const auto arena = planned_arena(device_, "tokens", [&](Arena& any) { TokenTensors::plan(any, rows()); });
     arena->rewind(0);
-    const TokenTensors tokens = TokenTensors::plan(*arena, rows()).upload(ids, ids);
+    TokenTensors tokens = TokenTensors::plan(*arena, rows());
+    tokens.upload_tokens(ids, ids);
+    tokens = tokens.with_groups(ids, model_.vocab_size);
     const std::int64_t groups = tokens.groups.starts.elements() - 1;
     const auto row_bytes = model_.hidden_size * static_cast<std::int64_t>(size_of(wide()));
     passes("embedding", 2 * y.bytes(), [&] { ops::embedding(tokens.ids, table, 0, y); });
@@ -230,13 +239,14 @@ class Bench {
 
   void classifier() {
     const std::int64_t chunk = std::min(rows(), config_.train.loss_chunk);
-    const Tensor logits = take({chunk, model_.vocab_size}, dtype_);
+    const Tensor logits = take({chunk, round_up(model_.vocab_size, std::int64_t{64})}, dtype_);
     const Tensor sums = take({chunk}, wide());
     const Tensor chosen = take({chunk}, wide());
     const auto arena = planned_arena(device_, "tokens", [&](Arena& any) { TokenTensors::plan(any, rows()); });
     arena->rewind(0);
     const std::vector<std::int32_t> ids = random_tokens();
-    const TokenTensors tokens = TokenTensors::plan(*arena, rows()).upload(ids, ids);
+    const TokenTensors tokens = TokenTensors::plan(*arena, rows());
+    tokens.upload_tokens(ids, ids);
     passes("cross-entropy, forward and backward", 2 * logits.bytes(), [&] {
       ops::cross_entropy(tokens.targets.flat_range(0, chunk), model_.vocab_size, 1e-4, logits, sums, chosen);
     });
@@ -287,6 +297,7 @@ KernelTable time_kernels(const RunConfig& loaded) {
   const std::int64_t vocabulary = loaded.model.vocab_size == 0 ? kVocabulary : loaded.model.vocab_size;
   KernelTable table = Bench(resolved_for(loaded, {1, 1}, vocabulary), device).run();
   table.device = backend(device).devices().front();
+  table.dtype = loaded.train.dtype;
   return table;
 }
 

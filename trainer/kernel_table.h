@@ -1,5 +1,5 @@
-// How long each operation of a config's training step takes alone, on this device, against the memory traffic and the
-// arithmetic that it cannot do without.
+// How long the main operations of a config's training step take alone, on this device, against the memory traffic and
+// the arithmetic that it cannot do without.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -18,7 +18,8 @@ struct KernelTiming {
 };
 
 struct KernelTable {
-  std::string device;           // as its driver calls it
+  std::string device;  // as its driver calls it
+  DType dtype = DType::f32;
   double copy_bandwidth = 0.0;  // bytes a second, read and written, of a large copy on this device
   std::vector<KernelTiming> kernels;
 };

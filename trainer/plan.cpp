@@ -29,7 +29,8 @@ double pass_bytes_per_token(const RunConfig& config, const Layout& layout) {
   const double inner = real(model.ffn_size) * (model.gated() ? 2.0 : 1.0) / tensor;
   const double activated = real(model.ffn_size) / tensor;
   const double norms = 2.0 * (4.0 + 4.0) * hidden;  // forward: two in, sum and result out; backward: dy, x, dx twice
-  const double rotary = model.positions == PositionKind::rotary ? 2.0 * 2.0 * (projected - projected / 3.0) : 0.0;
+  const double rotary =
+      model.positions == PositionKind::rotary ? 2.0 * 2.0 * real(model.query_width() + model.kv_width()) / tensor : 0.0;
   const double attention = (projected + queries) + (projected + 2.0 * queries + projected);
   const double feed_forward = (inner + activated) + (activated + 2.0 * inner);
   const double kv_bias = model.attention.kv_bias == KvBiasKind::none ? 0.0 : (3.0 + 4.0) * queries;

@@ -58,7 +58,7 @@ int set_threads(const RunConfig& config, Communicator& world) {
 
 Device device_for(const RunConfig& config) {
   Device device = Device::cpu;
-  if (config.device == "cuda" || (config.device == "auto" && gpu_by_default())) {
+  if (config.device == "cuda" || (config.device == "auto" && config.train.dtype != DType::f64 && gpu_by_default())) {
     backend(Device::cuda);  // throws what was seen
     device = Device::cuda;
   }
@@ -81,6 +81,14 @@ Device device_for(const RunConfig& config) {
 StartedMesh start_mesh(const RunConfig& config, std::unique_ptr<Communicator> world, Device device) {
   const Layout layout = layout_for(config, world->size());
   std::vector<std::string> notes;
+  std::int64_t on_gpus = device == Device::cuda ? 1 : 0;
+  world->all_reduce(std::span<std::int64_t>(&on_gpus, 1), Reduction::sum);
+  if (on_gpus != 0 && on_gpus != world->size()) {
+    throw Error(ExitCode::usage,
+                fmt::format("{} of {} ranks found a GPU, the others would compute on the CPU", on_gpus, world->size()),
+                "Set device = \"cpu\", or device = \"cuda\" to learn what is missing where, or leave out the hosts "
+                "without a GPU.");
+  }
   if (device == Device::cuda) {
     const LocalGpu gpu = select_local_gpu(*world);
     notes.push_back(fmt::format("GPU {}: {}", gpu.index, gpu.name));

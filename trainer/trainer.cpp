@@ -127,14 +127,17 @@ Run::Run(const RunConfig& config, const Mesh& mesh, Device device, const Corpus&
       peak_flops_(peak_flops(config, mesh, device)) {}
 
 void Run::announce(int threads, const std::vector<std::string>& device_notes) {
-  const std::string table = describe_ranks(mesh_->world(), mesh_->layout().tensor, threads);
-  const AllReduceTiming timing = time_all_reduce(mesh_->world(), kAllReduceProbe);
+  const std::string gpu = device_ == Device::cuda ? device_notes.front() : "";
+  const std::string table = describe_ranks(mesh_->world(), mesh_->layout().tensor, threads, gpu);
+  // Over the ranks that exchange gradients, or else those that share a model.
+  Communicator& group = mesh_->data().size() > 1 ? mesh_->data() : mesh_->tensor();
+  const AllReduceTiming timing = time_all_reduce(group, kAllReduceProbe, device_);
   if (!root()) return;
   log_info("{}", version_line());
   log_info("{}", table);
   if (mesh_->world().size() > 1) {
-    log_info("all-reduce of {} MiB: {:.2f} ms, {:.2f} GB/s", kAllReduceProbe >> 20, timing.seconds * 1e3,
-             timing.bytes_per_second * 1e-9);
+    log_info("all-reduce of {} MiB over {} ranks: {:.2f} ms, {:.2f} GB/s", kAllReduceProbe >> 20, group.size(),
+             timing.seconds * 1e3, timing.bytes_per_second * 1e-9);
   }
   for (const std::string& note : device_notes) log_info("{}", note);
   for (const std::string& note : snapshots_.notes()) log_warning("probe: {}", note);

@@ -15,7 +15,9 @@
 namespace headroom::cuda {
 namespace {
 
-constexpr int kOldest = 21801;  // the first with ncclCommSplit
+// The first that runs the collectives of several communicators in the order of their calls, which groups with streams
+// of their own rely on (NCCL_LAUNCH_ORDER_IMPLICIT).
+constexpr int kOldest = 22600;
 
 struct Opened {
   NcclLibrary functions;

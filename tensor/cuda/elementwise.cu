@@ -115,6 +115,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
 void add_bias(const Tensor& bias, Tensor x) {
   const std::int64_t columns = x.columns();
   expect("add_bias", "bias", bias, x.dtype(), columns);
+  if (x.elements() == 0) return;
   dispatch("add_bias", x.dtype(), [&]<class T>() {
     dispatch_width<T>(aligned(bias.raw()) && aligned_rows<T>(x.raw(), columns), [&]<int kWidth>() {
       const std::int64_t strips = pieces(columns, kWarp * kWidth);
@@ -130,6 +131,7 @@ void bias_backward(const Tensor& dy, Tensor dbias) {
   const std::int64_t rows = dy.rows();
   const std::int64_t columns = dy.columns();
   expect("bias_backward", "dbias", dbias, DType::f32, columns);
+  if (dy.elements() == 0) return;
   dispatch("bias_backward", dy.dtype(), [&]<class T>() {
     dispatch_width<T>(aligned_rows<T>(dy.raw(), columns), [&]<int kWidth>() {
       const std::int64_t strips = pieces(columns, kWarp * kWidth);

@@ -107,7 +107,7 @@ struct Strips {
   std::int64_t width;   // chunks of a strip
 };
 
-// The chunk of its row that a thread has as its k-th, and whether it is one (else the row's last instead).
+// Where a block's strip is, and which of its chunks a thread has: chunk(0), ..., as long as they are below `end`.
 struct Place {
   std::int64_t row;
   std::int64_t first;

@@ -19,7 +19,15 @@ template <class... Parameters, class... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), const Grid& grid, Arguments&&... arguments) {
   if (grid.blocks.x == 0 || grid.blocks.y == 0 || grid.blocks.z == 0) return;
   constexpr std::size_t kWithoutAsking = 48 << 10;
-  if (grid.shared_bytes > kWithoutAsking) {
+  static std::size_t asked_for = kWithoutAsking;  // by kernels of these parameters' types
+  static const void* asked_of = nullptr;
+  if (grid.shared_bytes > kWithoutAsking &&
+      (asked_of != reinterpret_cast<const void*>(kernel) || grid.shared_bytes > asked_for)) {
+    HEADROOM_CHECK(grid.shared_bytes <= device_facts().shared_bytes_per_block,
+                   "{} needs {} bytes of shared memory a block, this GPU has {}", name, grid.shared_bytes,
+                   device_facts().shared_bytes_per_block);
+    asked_of = reinterpret_cast<const void*>(kernel);
+    asked_for = grid.shared_bytes;
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(grid.shared_bytes)),
           name);

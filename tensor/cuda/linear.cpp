@@ -111,33 +111,6 @@ void linear_gelu(const Tensor& x, const Tensor& w, const Tensor& bias, Tensor in
   op_table().activation(Activation::gelu_tanh, inner, y);
 }
 
-// With dinner in inner's memory: the library does not say whether it may read its auxiliary matrix where it writes its
-// result. So dy w goes through working memory, as many rows at a time as stay in the second-level cache.
-void backward_in_place(const Product& product, const Tensor& inner) {
-  constexpr std::int64_t kMostBytes = 32 << 20;
-  constexpr std::int64_t kTile = 128;
-  const auto row_bytes = [&](std::int64_t columns) {
-    return columns * static_cast<std::int64_t>(size_of(product.output));
-  };
-  const std::int64_t most_rows = std::max<std::int64_t>(kMostBytes / row_bytes(product.n), 1);
-  const std::int64_t parts = pieces(product.m, most_rows);
-  const std::int64_t even_rows = std::min(round_up(pieces(product.m, parts), kTile), most_rows);
-  const Tensor rows = inner.reshaped({product.m, product.n});
-  for (std::int64_t first = 0; first < product.m; first += even_rows) {
-    Scratch scratch;
-    void* const workspace = scratch.take<std::byte>(static_cast<std::int64_t>(product_workspace_bytes()));
-    Product part = product;
-    part.m = std::min(even_rows, product.m - first);
-    part.a = static_cast<const std::byte*>(product.a) + first * row_bytes(product.k);
-    part.c = scratch.take<std::byte>(part.m * row_bytes(product.n));
-    try_product(part, workspace);
-    const Tensor some = rows.row_range(first, part.m);
-    // Elementwise: it takes no working memory, so the part's result stays where it is.
-    op_table().activation_backward(Activation::gelu_tanh, Tensor(part.c, some.shape(), inner.dtype(), inner.device()),
-                                   some, some);
-  }
-}
-
 void linear_gelu_backward(const Tensor& dy, const Tensor& w, const Tensor& inner, Tensor dinner) {
   constexpr std::string_view kOp = "linear_gelu_backward";
   HEADROOM_CHECK(dy.columns() == w.rows(), "{}: dy {} and w {} do not fit", kOp, dy.shape().text(), w.shape().text());
@@ -154,7 +127,6 @@ void linear_gelu_backward(const Tensor& dy, const Tensor& w, const Tensor& inner
                   .c = dinner.raw()};
   if (product.m == 0 || product.n == 0) return;
   if (product.k == 0) return op_table().zero(dinner);
-  if (dinner.raw() == inner.raw()) return backward_in_place(product, inner);
   product.epilogue = Epilogue::gelu_derivative;
   product.inner = inner.raw();
   if (compute(product)) return;

@@ -65,8 +65,9 @@ struct OwnMaximum {
 //   ... seen.see<kCount>(value_of, place, largest);         // value_of(0), ..., value_of(kCount - 1), from `place` on
 //   seen.finish<T>(largest, summary);                        // all threads
 // One histogram a block: a hidden state's magnitudes spread over some forty bins, so that the 32 lanes of an atomic
-// meet three or four at a bin or bank; that is a third of the time in which a multiprocessor's share of the memory
-// bandwidth brings 32 elements of an add and norm. The zeroing and adding up pays when a block sees many rows.
+// meet three or four at a bin or bank. By count, not measured, that is a third of the time in which a multiprocessor's
+// share of the memory bandwidth brings 32 elements of an add and norm. A block should see many rows: it has a histogram
+// to zero and to add up.
 struct BlockMagnitudes {
   unsigned long long key;
   unsigned int counts[MagnitudeSummary::kBins];

@@ -24,6 +24,8 @@ Account& account() {
   return made;
 }
 
+std::int64_t wait_count = 0;  // one thread works the device
+
 // Pinned host memory that uploads pass through, piece by piece: the device copies one piece while the host fills the
 // next, and nobody waits for the stream's earlier work unless all pieces are under way.
 class Staging {
@@ -40,7 +42,10 @@ class Staging {
   }
 
  private:
-  static constexpr std::size_t kPieceBytes = std::size_t{4} << 20;
+  // As many slots as a step uploads small tables (the tokens of some twenty micro-batches), so that none waits for the
+  // device to have passed one; large copies go piece by piece.
+  static constexpr std::size_t kPieceBytes = std::size_t{256} << 10;
+  static constexpr std::size_t kSlots = 96;
   struct Slot {
     std::byte* memory = nullptr;
     cudaEvent_t passed = nullptr;  // the copy out of it is done
@@ -54,18 +59,17 @@ class Staging {
       check(cudaMallocHost(&memory, kPieceBytes), "cudaMallocHost");
       slot.memory = static_cast<std::byte*>(memory);
       check(cudaEventCreateWithFlags(&slot.passed, cudaEventDisableTiming), "cudaEventCreate");
-    } else {
+    } else if (cudaEventQuery(slot.passed) != cudaSuccess) {
+      ++wait_count;
       check(cudaEventSynchronize(slot.passed), "upload");
     }
     return slot;
   }
 
   std::mutex mutex_;
-  std::array<Slot, 4> slots_;
+  std::array<Slot, kSlots> slots_;
   std::size_t next_ = 0;
 };
-
-std::int64_t wait_count = 0;  // one thread works the device
 
 void wait_for_stream(const char* call) {
   ++wait_count;

@@ -20,7 +20,8 @@ void upload(const void* host, void* device, std::size_t bytes);
 void download(const void* device, void* host, std::size_t bytes);
 // Returns when the device has done everything it was asked to.
 void synchronize();
-// How often `download` and `synchronize` have waited.
+// How often the host has waited for the device: in `download`, in `synchronize`, and in `upload` where the device is so
+// far behind that no staging memory is free.
 std::int64_t waits();
 
 }  // namespace headroom::cuda

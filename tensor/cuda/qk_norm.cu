@@ -36,7 +36,8 @@ struct Heads {
 template <class T, bool kWhole>
 using HeadShare = std::conditional_t<kWhole, RowShare<T, Pack<T>::kSize, 1, true>, RowShare<T, 1, 4, false>>;
 
-// One head as one of its lanes sees it. Lanes of heads that do not exist have no chunks, but take part in the sums.
+// One head as one of its lanes sees it. Lanes of heads that do not exist read the first, since they take part in the
+// sums over lanes, and write nothing.
 template <class T, bool kWhole>
 struct Head {
   using Share = HeadShare<T, kWhole>;
@@ -45,7 +46,7 @@ struct Head {
   bool normed;
   std::int64_t start;  // first element of the head
   std::int64_t rstd;   // its index in there
-  Share share;         // of an existing head
+  Share share;
 
   __device__ Head(const Heads& heads, std::int64_t row, int head)
       : exists(row < heads.rows && head < heads.all),

@@ -2,18 +2,14 @@
 
 #include <unistd.h>
 
-#include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <map>
-#include <new>
+#include <vector>
 
 #include "tests/emulation/device_memory.h"
-
-struct CUstream_st {};
-struct CUevent_st {
-  std::chrono::steady_clock::time_point recorded;
-};
+#include "tests/emulation/streams.h"
 
 namespace headroom::emulation {
 namespace {
@@ -41,6 +37,26 @@ int device_count() {
 // Whether the bytes may be copied from or to as `kind` says: inside one block of the device, or not on the device.
 bool fits(const void* memory, std::size_t bytes, bool on_device) {
   return range_of(memory, bytes) == (on_device ? Range::device : Range::host);
+}
+
+bool may_copy(const void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+  const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice ||
+                         (kind == cudaMemcpyDefault && range_of(to, bytes) == Range::device);
+  const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice ||
+                           (kind == cudaMemcpyDefault && range_of(from, bytes) == Range::device);
+  return bytes == 0 || (fits(to, bytes, to_device) && fits(from, bytes, from_device));
+}
+
+// Host memory that the device reads and writes while the host goes on.
+std::map<const void*, std::size_t>& pinned() {
+  static auto& blocks = *new std::map<const void*, std::size_t>;
+  return blocks;
+}
+bool is_pinned(const void* memory) {
+  const auto after = pinned().upper_bound(memory);
+  if (after == pinned().begin()) return false;
+  const auto& [begin, bytes] = *std::prev(after);
+  return memory < static_cast<const std::byte*>(begin) + bytes;
 }
 
 std::map<const void*, std::size_t>& granted_shared_bytes() {
@@ -162,22 +178,23 @@ cudaError_t cudaDeviceGetPCIBusId(char* id, int length, int) {
   std::strncpy(id, "0000:00:00.0", static_cast<std::size_t>(length));
   return cudaSuccess;
 }
-cudaError_t cudaDeviceSynchronize() {
-  return cudaSuccess;
-}
 
 cudaError_t cudaMalloc(void** memory, std::size_t bytes) {
   *memory = bytes == 0 ? nullptr : allocate_device(bytes);
   return result(*memory != nullptr || bytes == 0 ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 cudaError_t cudaFree(void* memory) {
+  finish_all();
   return result_of(memory == nullptr || free_device(memory));
 }
 cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
   *memory = std::malloc(bytes);
+  if (*memory != nullptr) pinned()[*memory] = bytes;
   return result(*memory != nullptr ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 cudaError_t cudaFreeHost(void* memory) {
+  finish_all();
+  pinned().erase(memory);
   std::free(memory);
   return cudaSuccess;
 }
@@ -188,70 +205,32 @@ cudaError_t cudaMemGetInfo(std::size_t* available, std::size_t* total) {
 }
 
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
-  const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice ||
-                         (kind == cudaMemcpyDefault && range_of(to, bytes) == Range::device);
-  const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice ||
-                           (kind == cudaMemcpyDefault && range_of(from, bytes) == Range::device);
-  const bool fine = bytes == 0 || (fits(to, bytes, to_device) && fits(from, bytes, from_device));
-  if (fine && bytes > 0) std::memmove(to, from, bytes);
-  return result_of(fine);
+  finish_all();
+  if (!may_copy(to, from, bytes, kind)) return result(cudaErrorInvalidValue);
+  if (bytes > 0) std::memmove(to, from, bytes);
+  return cudaSuccess;
 }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
-  return cudaMemcpy(to, from, bytes, kind);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  if (!may_copy(to, from, bytes, kind)) return result(cudaErrorInvalidValue);
+  if (bytes == 0) return cudaSuccess;
+  const auto copy = [to, bytes](const void* source) { std::memmove(to, source, bytes); };
+  if (range_of(from, bytes) == Range::host && !is_pinned(from)) {
+    // What is not pinned is copied aside before the call returns.
+    const auto* const numbers = static_cast<const std::byte*>(from);
+    submit(stream, [copy, aside = std::vector<std::byte>(numbers, numbers + bytes)] { copy(aside.data()); });
+  } else {
+    submit(stream, [copy, from] { copy(from); });
+  }
+  if (range_of(to, bytes) == Range::host && !is_pinned(to)) finish(stream);
+  return cudaSuccess;
 }
 cudaError_t cudaMemset(void* memory, int value, std::size_t bytes) {
-  const bool fine = bytes == 0 || fits(memory, bytes, true);
-  if (fine && bytes > 0) std::memset(memory, value, bytes);
-  return result_of(fine);
+  return cudaMemsetAsync(memory, value, bytes, nullptr);
 }
-cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStream_t) {
-  return cudaMemset(memory, value, bytes);
-}
-
-cudaError_t cudaStreamCreate(cudaStream_t* stream) {
-  *stream = new CUstream_st;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  return cudaStreamCreate(stream);
-}
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  delete stream;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t) {
-  return cudaSuccess;
-}
-cudaError_t cudaStreamQuery(cudaStream_t) {
-  return cudaSuccess;
-}
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) {
-  return cudaSuccess;
-}
-
-cudaError_t cudaEventCreate(cudaEvent_t* event) {
-  *event = new CUevent_st;
-  return cudaSuccess;
-}
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  return cudaEventCreate(event);
-}
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  delete event;
-  return cudaSuccess;
-}
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) {
-  event->recorded = std::chrono::steady_clock::now();
-  return cudaSuccess;
-}
-cudaError_t cudaEventSynchronize(cudaEvent_t) {
-  return cudaSuccess;
-}
-cudaError_t cudaEventQuery(cudaEvent_t) {
-  return cudaSuccess;
-}
-cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t from, cudaEvent_t to) {
-  *milliseconds = std::chrono::duration<float, std::milli>(to->recorded - from->recorded).count();
+cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, cudaStream_t stream) {
+  if (bytes == 0) return cudaSuccess;
+  if (!fits(memory, bytes, true)) return result(cudaErrorInvalidValue);
+  submit(stream, [memory, value, bytes] { std::memset(memory, value, bytes); });
   return cudaSuccess;
 }
 

@@ -9,6 +9,7 @@
 
 #include "tensor/cuda/parts.h"
 #include "tests/emulation/device_memory.h"
+#include "tests/emulation/streams.h"
 
 namespace headroom::cuda {
 namespace {
@@ -55,24 +56,8 @@ void expect_device(const void* memory, std::int64_t elements, DType dtype) {
       "a product's operand of {} elements of {} is not in device memory", elements, name_of(dtype));
 }
 
-std::string emulation_part() {
-  return "emulated device: kernels run on the CPU";
-}
-[[maybe_unused]] const bool listed = add_part(emulation_part);
-
-}  // namespace
-
-bool try_product(const Product& product, void* workspace) {
+void compute(const Product& product) {
   const auto [m, n, k] = std::tuple{product.m, product.n, product.k};
-  // cuBLASLt has its epilogues for even shapes only, more or less; odd ones try the other way.
-  if (product.epilogue != Epilogue::none && n % 2 != 0) return false;
-  HEADROOM_CHECK(m > 0 && n > 0 && k > 0, "a product of m {}, n {}, k {}", m, n, k);
-  expect_device(product.a, m * k, product.input);
-  expect_device(product.b, k * n, product.input);
-  expect_device(product.c, m * n, product.output);
-  if (product.bias != nullptr) expect_device(product.bias, n, product.output);
-  if (product.inner != nullptr) expect_device(product.inner, m * n, product.output);
-  expect_device(workspace, static_cast<std::int64_t>(product_workspace_bytes() / sizeof(float)), DType::f32);
   const std::vector<float> a = unpacked(product.a, product.input, product.transpose_a == Transpose::yes, m, k);
   const std::vector<float> b = unpacked(product.b, product.input, product.transpose_b == Transpose::yes, k, n);
   std::vector<float> sums(static_cast<std::size_t>(n));
@@ -101,6 +86,27 @@ bool try_product(const Product& product, void* workspace) {
       store(product.c, product.output, place, value);
     }
   }
+}
+
+std::string emulation_part() {
+  return "emulated device: kernels run on the CPU";
+}
+[[maybe_unused]] const bool listed = add_part(emulation_part);
+
+}  // namespace
+
+bool try_product(const Product& product, void* workspace) {
+  const auto [m, n, k] = std::tuple{product.m, product.n, product.k};
+  // cuBLASLt has its epilogues for even shapes only, more or less; odd ones try the other way.
+  if (product.epilogue != Epilogue::none && n % 2 != 0) return false;
+  HEADROOM_CHECK(m > 0 && n > 0 && k > 0, "a product of m {}, n {}, k {}", m, n, k);
+  expect_device(product.a, m * k, product.input);
+  expect_device(product.b, k * n, product.input);
+  expect_device(product.c, m * n, product.output);
+  if (product.bias != nullptr) expect_device(product.bias, n, product.output);
+  if (product.inner != nullptr) expect_device(product.inner, m * n, product.output);
+  expect_device(workspace, static_cast<std::int64_t>(product_workspace_bytes() / sizeof(float)), DType::f32);
+  emulation::submit(stream(), [product] { compute(product); });
   return true;
 }
 

@@ -10,7 +10,6 @@
 #include <exception>
 #include <iterator>
 #include <memory>
-#include <mutex>
 #include <numeric>
 #include <random>
 #include <vector>
@@ -20,6 +19,7 @@
 #include "tests/emulation/fault.h"
 #include "tests/emulation/fault_handler.h"
 #include "tests/emulation/fiber.h"
+#include "tests/emulation/streams.h"
 #include "tests/emulation/symbols.h"
 
 uint3 threadIdx;
@@ -105,7 +105,7 @@ Order order_of_environment() {
 
 class Scheduler {
  public:
-  void run(const cudaLaunchConfig_t& config, const void* kernel, void (*body)(const void*), const void* context);
+  void run(const cudaLaunchConfig_t& config, const void* kernel, const std::function<void()>& body);
 
   int barrier(Barrier kind, int predicate, Place place);
   std::uint64_t warp_operation(WarpOp operation, unsigned mask, std::uint64_t value, int source, Place place);
@@ -140,8 +140,7 @@ class Scheduler {
 
   const cudaLaunchConfig_t* config_ = nullptr;
   const void* kernel_ = nullptr;
-  void (*body_)(const void*) = nullptr;
-  const void* context_ = nullptr;
+  const std::function<void()>* body_ = nullptr;
   std::vector<std::span<std::byte>> shared_;
   bool inside_ = false;
 
@@ -186,13 +185,11 @@ void Scheduler::draw_turns(unsigned threads) {
   }
 }
 
-void Scheduler::run(const cudaLaunchConfig_t& config, const void* kernel, void (*body)(const void*),
-                    const void* context) {
+void Scheduler::run(const cudaLaunchConfig_t& config, const void* kernel, const std::function<void()>& body) {
   report_faults();
   config_ = &config;
   kernel_ = kernel;
-  body_ = body;
-  context_ = context;
+  body_ = &body;
   blockDim = config.blockDim;
   gridDim = config.gridDim;
   random_.seed(order_.seed);
@@ -293,7 +290,7 @@ void Scheduler::work(Worker& worker) {
 
 void Scheduler::run_thread(Worker& worker, unsigned thread) {
   try {
-    body_(context_);
+    (*body_)();
   } catch (...) {
     failure_ = std::current_exception();
   }
@@ -531,12 +528,9 @@ std::uint64_t warp_operation(WarpOp operation, unsigned mask, std::uint64_t valu
   return scheduler().warp_operation(operation, mask, value, source, place);
 }
 
-cudaError_t run_kernel(const cudaLaunchConfig_t& config, const void* kernel, void (*body)(const void*),
-                       const void* context) {
-  static std::mutex one_at_a_time;
-  const std::lock_guard lock(one_at_a_time);
+cudaError_t run_kernel(const cudaLaunchConfig_t& config, const void* kernel, std::function<void()> body) {
   if (const cudaError_t error = check_launch(config, kernel); error != cudaSuccess) return error;
-  scheduler().run(config, kernel, body, context);
+  submit(config.stream, [config, kernel, body = std::move(body)] { scheduler().run(config, kernel, body); });
   return cudaSuccess;
 }
 

@@ -35,7 +35,7 @@ using Cases = testing::Types<At<float, OnHost>, At<double, OnHost>, At<bf16, OnH
 
 struct CaseNames {
   template <class Case>
-  static std::string GetName(int) {
+  static std::string GetName(int) {  // NOLINT(readability-identifier-naming): GoogleTest's name
     return fmt::format("{}_{}", name_of(dtype_of<typename Case::Number>()), Case::Place::kName);
   }
 };

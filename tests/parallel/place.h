@@ -51,7 +51,7 @@ using Places = testing::Types<OnHost, Staged, OverNccl>;
 
 struct PlaceNames {
   template <class Place>
-  static std::string GetName(int) {
+  static std::string GetName(int) {  // NOLINT(readability-identifier-naming): GoogleTest's name
     return Place::kName;
   }
 };

@@ -1,7 +1,8 @@
-// The part of CUDA's runtime interface that tensor/cuda uses. A stream does at once what it is asked.
+// The part of CUDA's runtime interface that tensor/cuda uses. Streams: tests/emulation/streams.h.
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <tuple>
 #include <utility>
 
@@ -123,10 +124,9 @@ struct cudaLaunchConfig_t {
 };
 
 namespace headroom::emulation {
-// Runs body(context) once for each thread of the grid; `kernel` is its address, for its name. Throws Fault (tests/
-// emulation/fault.h).
-cudaError_t run_kernel(const cudaLaunchConfig_t& config, const void* kernel, void (*body)(const void* context),
-                       const void* context);
+// Runs `body` once for each thread of the grid when the stream comes to it; `kernel` is its address, for its name. Then
+// throws Fault (tests/emulation/fault.h).
+cudaError_t run_kernel(const cudaLaunchConfig_t& config, const void* kernel, std::function<void()> body);
 // Whether a device would start this launch.
 cudaError_t check_launch(const cudaLaunchConfig_t& config, const void* kernel);
 }  // namespace headroom::emulation
@@ -134,16 +134,7 @@ cudaError_t check_launch(const cudaLaunchConfig_t& config, const void* kernel);
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...),
                                Arguments&&... arguments) {
-  struct Call {
-    void (*kernel)(Parameters...);
-    std::tuple<Parameters...> arguments;
-  };
-  const Call call{kernel, {std::forward<Arguments>(arguments)...}};
-  return headroom::emulation::run_kernel(
-      *config, reinterpret_cast<const void*>(kernel),
-      [](const void* context) {
-        const Call& made = *static_cast<const Call*>(context);
-        std::apply(made.kernel, made.arguments);
-      },
-      &call);
+  std::tuple<Parameters...> values(std::forward<Arguments>(arguments)...);
+  return headroom::emulation::run_kernel(*config, reinterpret_cast<const void*>(kernel),
+                                         [kernel, values = std::move(values)] { std::apply(kernel, values); });
 }
