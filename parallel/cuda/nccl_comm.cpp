@@ -53,6 +53,10 @@ void NcclComm::call(const char* name, const std::function<ncclResult_t(ncclComm_
 
 ncclResult_t NcclComm::state() {
   const std::lock_guard lock(mutex_);
+  return state_under_lock();
+}
+
+ncclResult_t NcclComm::state_under_lock() const {
   if (comm_ == nullptr) return ncclInvalidUsage;  // aborted
   ncclResult_t state = ncclSuccess;
   const ncclResult_t result = nccl().CommGetAsyncError(comm_, &state);
@@ -83,7 +87,9 @@ std::string NcclComm::reason(ncclResult_t result) const {
 }
 
 std::optional<std::string> NcclComm::error() {
-  const ncclResult_t now = state();
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock.owns_lock()) return std::nullopt;
+  const ncclResult_t now = state_under_lock();
   if (now == ncclSuccess || now == ncclInProgress) return std::nullopt;
   return reason(now);
 }

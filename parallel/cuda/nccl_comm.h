@@ -5,6 +5,7 @@
 // asks for errors while the main thread starts collectives.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -36,7 +37,8 @@ class NcclComm {
   // No more to be used, and not to be waited for.
   void give_up() { broken_ = true; }
 
-  // What NCCL reports of this communicator, if anything is wrong.
+  // What NCCL reports of this communicator, if anything is wrong. Never waits: while a call is under way, which may be
+  // the one that hangs, it says nothing, and the age of what is unfinished has to tell.
   std::optional<std::string> error();
 
   // From any thread: gives up everything under way, so that neither this rank nor the device waits for it.
@@ -47,13 +49,14 @@ class NcclComm {
 
   void settle(ncclResult_t result, const char* name);
   ncclResult_t state();
+  ncclResult_t state_under_lock() const;
   std::string reason(ncclResult_t result) const;
   void finish();
 
   double limit_;
   ncclComm_t comm_ = nullptr;
   std::timed_mutex mutex_;
-  bool broken_ = false;
+  std::atomic<bool> broken_ = false;
 };
 
 }  // namespace headroom::cuda

@@ -118,7 +118,9 @@ bool free_device(void* address) {
   memory().blocks.erase(number(block.mapping) + block.mapped);
   memory().used -= block.bytes;
   // The pages go, the addresses stay forbidden for a while, so that a late access is found.
-  mmap(block.mapping, block.mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  const void* kept =
+      mmap(block.mapping, block.mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+  if (kept == MAP_FAILED) return false;
   memory().freed.push_back(block);
   if (memory().freed.size() > kRemembered) {
     munmap(memory().freed.front().mapping, memory().freed.front().mapped);

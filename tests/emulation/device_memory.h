@@ -11,13 +11,13 @@ namespace headroom::emulation {
 // Null when the device is full. Contents: 0xff..., a NaN in every format.
 void* allocate_device(std::size_t bytes);
 // False if it is no such block. Ends the process if somebody wrote beside the block.
-bool free_device(void* memory);
+bool free_device(void* address);
 std::size_t available_device_bytes();
 std::size_t total_device_bytes();
 
 enum class Range { device, host, broken };
-// Of the bytes from `memory` on: inside one block, in no block, or partly so.
-Range range_of(const void* memory, std::size_t bytes);
+// Of the bytes from `address` on: inside one block, in no block, or partly so.
+Range range_of(const void* address, std::size_t bytes);
 
 // "4 bytes behind a block of 1024 bytes", for an address where nothing may be accessed; empty if it has nothing to do
 // with device memory. Called by signal handlers.

@@ -1,7 +1,7 @@
 #include "tests/emulation/fault_handler.h"
 
 #include <fmt/format.h>
-#include <signal.h>
+#include <csignal>
 
 #include <cstdlib>
 #include <cstring>

@@ -19,7 +19,7 @@ namespace headroom {
 namespace cuda {
 
 cudaStream_t stream() {
-  static const cudaStream_t made = [] {
+  static cudaStream_t made = [] {
     cudaStream_t created = nullptr;
     cudaStreamCreateWithPriority(&created, cudaStreamNonBlocking, 0);
     return created;

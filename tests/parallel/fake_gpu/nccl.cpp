@@ -53,7 +53,8 @@ headroom::DType dtype_of(ncclDataType_t type) {
 }  // namespace
 
 struct FakeComm {
-  FakeComm(std::string shared_name, int rank_, int size_) : name(std::move(shared_name)), rank(rank_), size(size_) {
+  FakeComm(std::string shared_name, int own_rank, int ranks)
+      : name(std::move(shared_name)), rank(own_rank), size(ranks) {
     bytes = sizeof(Meeting) + 64 + kSlot * static_cast<std::size_t>(size);
     const int file = shm_open(name.c_str(), O_CREAT | O_RDWR, 0600);
     HEADROOM_CHECK(file >= 0 && ftruncate(file, static_cast<off_t>(bytes)) == 0, "shared memory {}", name);
