@@ -96,12 +96,12 @@ NcclGroup::~NcclGroup() {
 }
 
 std::shared_ptr<NcclWork> NcclGroup::start(const Announcement& call, const Issue& issue) {
+  auto work = std::make_shared<NcclWork>(order_events_);
+  watched_->started(call, work, watchdog_->settings().now());  // before NCCL's call, which may hang itself
   ready_.record(cuda::stream());
   ready_.hold(stream_.get());
   comm_->call(name_of(call.collective), [&](ncclComm_t comm) { return issue(comm, stream_.get()); });
-  auto work = std::make_shared<NcclWork>(order_events_);
-  work->done().record(stream_.get());
-  watched_->started(call, work, watchdog_->settings().now());
+  work->issued(stream_.get());
   return work;
 }
 

@@ -11,6 +11,7 @@
 // network switches' own sums are not the same from one run to the next.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <memory>
 
@@ -21,16 +22,23 @@
 
 namespace headroom::cuda {
 
-// A collective in the group's stream.
+// A collective in the group's stream, or on its way there.
 class NcclWork final : public DeviceWork {
  public:
   explicit NcclWork(std::shared_ptr<EventPool> pool) : done_(std::move(pool)) {}
 
-  bool finished() override { return done_.finished(); }
+  bool finished() override { return issued_ && done_.finished(); }
   const LentEvent& done() const { return done_; }
+
+  // NCCL has put it into the stream.
+  void issued(cudaStream_t stream) {
+    done_.record(stream);
+    issued_ = true;
+  }
 
  private:
   LentEvent done_;
+  std::atomic<bool> issued_ = false;
 };
 
 class NcclGroup {
