@@ -115,7 +115,7 @@ bool separately() {
 }  // namespace
 
 cudaStream_t stream() {
-  static const cudaStream_t made = [] {
+  static cudaStream_t made = [] {
     cudaStream_t created = nullptr;
     use_device();
     check(cudaStreamCreateWithFlags(&created, cudaStreamNonBlocking), "cudaStreamCreate");

@@ -1,8 +1,8 @@
 #include "tests/emulation/fault_handler.h"
 
 #include <fmt/format.h>
-#include <csignal>
 
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <vector>

@@ -19,13 +19,13 @@ __global__ void add(const int* x, int* y) {
 
 class LateStreams : public testing::Test {
  protected:
-  LateStreams() {
+  void SetUp() override {
     emulation::set_late_streams(true);
     cudaStreamCreate(&first_);
     cudaStreamCreate(&second_);
     cudaEventCreate(&event_);
   }
-  ~LateStreams() override {
+  void TearDown() override {
     emulation::set_late_streams(false);
     cudaStreamDestroy(first_);
     cudaStreamDestroy(second_);

@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <type_traits>
 #include <vector>
@@ -71,7 +73,8 @@ testing::AssertionResult same_bits(const std::vector<T>& actual, const std::vect
     return testing::AssertionFailure() << actual.size() << " numbers where " << expected.size() << " were expected";
   }
   for (std::size_t i = 0; i < actual.size(); ++i) {
-    if (std::memcmp(&actual[i], &expected[i], sizeof(T)) != 0) {
+    using Bits = std::array<std::byte, sizeof(T)>;
+    if (std::bit_cast<Bits>(actual[i]) != std::bit_cast<Bits>(expected[i])) {
       return testing::AssertionFailure() << "element " << i << " of " << actual.size() << " is " << actual[i]
                                          << " instead of " << expected[i];
     }

@@ -169,6 +169,7 @@ FakeComm* part_of(FakeComm& comm, int number, int color, int key) {
 
 }  // namespace
 
+// NOLINTBEGIN(readability-inconsistent-declaration-parameter-name): NCCL's parameters, our names
 ncclResult_t ncclGetUniqueId(ncclUniqueId* id) {
   static int count = 0;
   const std::string name = fmt::format("/headroom-fake-nccl-{}-{}", getpid(), count++);
@@ -271,6 +272,8 @@ ncclResult_t ncclReduceScatter(const void* send, void* receive, std::size_t coun
         });
   });
 }
+
+// NOLINTEND(readability-inconsistent-declaration-parameter-name)
 
 namespace headroom::cuda {
 
