@@ -6,8 +6,8 @@ find_package(Boost REQUIRED COMPONENTS context)
 # The emulator, which the backend and its own tests are made with.
 set(emulator ${CMAKE_CURRENT_LIST_DIR})
 add_library(headroom_emulation STATIC
-  ${emulator}/api.cpp ${emulator}/device_memory.cpp ${emulator}/fault_handler.cpp ${emulator}/scheduler.cpp
-  ${emulator}/streams.cpp ${emulator}/symbols.cpp)
+  ${emulator}/api.cpp ${emulator}/device_memory.cpp ${emulator}/fault_handler.cpp ${emulator}/meetings.cpp
+  ${emulator}/scheduler.cpp ${emulator}/streams.cpp ${emulator}/symbols.cpp)
 target_include_directories(headroom_emulation BEFORE PUBLIC ${emulator}/include)
 target_link_libraries(headroom_emulation PUBLIC headroom_flags fmt::fmt Boost::context)
 
