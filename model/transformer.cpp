@@ -21,7 +21,7 @@ std::int64_t counted(const Batch& batch) {
 }
 
 // Tensor cores want rows of logits that are aligned; GPT-2's vocabulary of 50257 has none that are. What is padded
-// takes no part in softmax, statistics or checkpoints. bf16 alone is computed on them.
+// takes no part in softmax or statistics. bf16 alone is computed on them.
 ModelConfig with_padded_vocabulary(ModelConfig config, DType dtype) {
   constexpr std::int64_t kAligned = 64;
   if (dtype == DType::bf16) config.vocab_multiple = kAligned;

@@ -2,7 +2,7 @@
 
 #include <exception>
 
-#include "parallel/collective_checks.h"
+#include "parallel/hosted_communicator.h"
 #include "parallel/scratch_pool.h"
 #include "tensor/transfer.h"
 
@@ -73,68 +73,41 @@ class StagedPending final : public Pending {
   int unwinding_at_start_;
 };
 
-class StagedCommunicator final : public Communicator {
+class StagedCommunicator final : public HostedCommunicator {
  public:
   explicit StagedCommunicator(std::unique_ptr<Communicator> host)
-      : host_(std::move(host)), pool_(std::make_shared<ScratchPool>()) {}
+      : HostedCommunicator(std::move(host)), pool_(std::make_shared<ScratchPool>()) {}
 
-  int rank() const override { return host_->rank(); }
-  int size() const override { return host_->size(); }
+  std::unique_ptr<Communicator> split(int color, int key) override {
+    return make_staged_communicator(host().split(color, key));
+  }
 
-  void all_reduce(Tensor x, Reduction reduction) override {
-    if (x.device() == Device::cpu) {
-      host_->all_reduce(x, reduction);
-      return;
-    }
+  Traffic traffic() const override { return host().traffic(); }
+  double seconds_waiting() const override { return host().seconds_waiting(); }
+
+ private:
+  void reduce_on_device(const Tensor& x, Reduction reduction) override {
     const auto staging = downloaded(x);
-    host_->all_reduce(staging->tensor(), reduction);
+    host().all_reduce(staging->tensor(), reduction);
     upload_bytes(bytes_of(staging->tensor()), x);
   }
 
-  void all_gather(const Tensor& shard, Tensor whole) override { all_gather_async(shard, whole)->wait(); }
-
-  std::unique_ptr<Pending> all_gather_async(const Tensor& shard, Tensor whole) override {
-    check_shard("all_gather", shard, whole, rank(), size());
-    if (whole.device() == Device::cpu) return host_->all_gather_async(shard, whole);
+  std::unique_ptr<Pending> gather_on_device(const Tensor& shard, const Tensor& whole) override {
     auto staging = std::make_unique<Staging>(pool_, whole);
     const Tensor all = staging->tensor();
     const Tensor own = own_part(all);
     download_bytes(shard, bytes_of(own));
-    auto exchange = host_->all_gather_async(own, all);
+    auto exchange = host().all_gather_async(own, all);
     return std::make_unique<StagedPending>(std::move(staging), std::move(exchange), all, whole);
   }
 
-  void reduce_scatter(const Tensor& whole, Tensor shard) override { reduce_scatter_async(whole, shard)->wait(); }
-
-  std::unique_ptr<Pending> reduce_scatter_async(const Tensor& whole, Tensor shard) override {
-    check_shard("reduce_scatter", shard, whole, rank(), size());
-    if (whole.device() == Device::cpu) return host_->reduce_scatter_async(whole, shard);
+  std::unique_ptr<Pending> scatter_on_device(const Tensor& whole, const Tensor& shard) override {
     auto staging = downloaded(whole);
     const Tensor own = own_part(staging->tensor());
-    auto exchange = host_->reduce_scatter_async(staging->tensor(), own);
+    auto exchange = host().reduce_scatter_async(staging->tensor(), own);
     return std::make_unique<StagedPending>(std::move(staging), std::move(exchange), own, shard);
   }
 
-  std::vector<std::vector<std::byte>> gather_bytes(std::span<const std::byte> message, int root) override {
-    return host_->gather_bytes(message, root);
-  }
-  std::vector<std::byte> broadcast_bytes(std::span<const std::byte> message, int root) override {
-    return host_->broadcast_bytes(message, root);
-  }
-  void all_reduce(std::span<double> values, Reduction reduction) override { host_->all_reduce(values, reduction); }
-  void all_reduce(std::span<std::int64_t> values, Reduction reduction) override {
-    host_->all_reduce(values, reduction);
-  }
-  void barrier() override { host_->barrier(); }
-
-  std::unique_ptr<Communicator> split(int color, int key) override {
-    return make_staged_communicator(host_->split(color, key));
-  }
-
-  Traffic traffic() const override { return host_->traffic(); }
-  double seconds_waiting() const override { return host_->seconds_waiting(); }
-
- private:
   std::unique_ptr<Staging> downloaded(const Tensor& tensor) {
     auto staging = std::make_unique<Staging>(pool_, tensor);
     download_bytes(tensor, bytes_of(staging->tensor()));
@@ -146,7 +119,6 @@ class StagedCommunicator final : public Communicator {
     return whole.flat_range(rank() * elements, elements);
   }
 
-  std::unique_ptr<Communicator> host_;
   std::shared_ptr<ScratchPool> pool_;
 };
 

@@ -61,11 +61,15 @@ class Bench {
   std::int64_t rows() const { return config_.train.micro_batch * model_.seq_len; }
   DType wide() const { return accumulator_of(dtype_); }
 
-  // Random numbers, kept until the family is done.
-  Tensor take(Shape shape, DType dtype, double deviation = 1.0) {
+  // Kept until the family is done.
+  Tensor zeros(Shape shape, DType dtype) {
     const auto bytes = static_cast<std::size_t>(shape.elements()) * size_of(dtype);
     memory_.push_back(std::make_unique<Buffer>(bytes, device_, "timing an operation"));
-    const Tensor tensor = memory_.back()->tensor(shape, dtype);
+    return memory_.back()->tensor(shape, dtype);
+  }
+  // Random numbers.
+  Tensor take(Shape shape, DType dtype, double deviation = 1.0) {
+    const Tensor tensor = zeros(shape, dtype);
     // A few numbers, over and over: what they are does not matter, but zeros and NaNs would.
     constexpr std::int64_t kDrawn = 4096;
     const RandomStream stream(17, "kernel table");
@@ -112,9 +116,7 @@ class Bench {
     const Tensor row_b = take({rows()}, wide());
     const Tensor dgamma = take({model_.hidden_size}, wide());
     const Tensor dalpha = take({1}, wide());
-    const Tensor summary_block = take({MagnitudeSummary::kWords}, DType::f64);
-    const Tensor summary(summary_block.raw(), {MagnitudeSummary::kWords}, DType::i64, device_);
-    ops::zero(summary);
+    const Tensor summary = zeros({MagnitudeSummary::kWords}, DType::i64);
     const auto seen = [&](bool looks) { return looks ? Magnitudes{summary, 0} : Magnitudes{}; };
     const double eps = model_.norm_eps;
     for (const bool looks : {false, true}) {
@@ -171,11 +173,13 @@ class Bench {
     products("attention", scores, [&] { ops::attention(qkv, shape, out, lse); });
     products("attention backward", 2.5 * scores, [&] { ops::attention_backward(dout, qkv, out, lse, shape, dqkv); });
     const Tensor key = take({shape.n_kv_heads, shape.head_dim}, dtype_);
+    const Tensor value = take({shape.n_kv_heads, shape.head_dim}, dtype_);
     const Tensor dkey = take({shape.n_kv_heads, shape.head_dim}, wide());
+    const Tensor dvalue = take({shape.n_kv_heads, shape.head_dim}, wide());
     const std::int64_t queries = out.bytes();
-    passes("KV bias", 3 * queries, [&] { ops::kv_bias(qkv, key, key, shape, out, lse, mass); });
+    passes("KV bias", 3 * queries, [&] { ops::kv_bias(qkv, key, value, shape, out, lse, mass); });
     passes("KV bias backward", 5 * queries,
-           [&] { ops::kv_bias_backward(dout, qkv, out, mass, key, key, shape, dqkv, dkey, dkey); });
+           [&] { ops::kv_bias_backward(dout, qkv, out, mass, key, value, shape, dqkv, dkey, dvalue); });
     done();
   }
 
@@ -199,8 +203,10 @@ class Bench {
     products("its input's gradient", gemm, [&] { ops::matmul(inner, Transpose::no, up, Transpose::no, x, 1.0, 0.0); });
     if (model_.gated()) {
       passes("SwiGLU", inner.bytes() + activated.bytes(), [&] { ops::swiglu(inner, activated); });
+      // Not in place as in training: over and over, that would leave numbers too small for a CPU to be quick with.
+      const Tensor dinner = activations(inner_width);
       passes("SwiGLU backward", 2 * inner.bytes() + activated.bytes(),
-             [&] { ops::swiglu_backward(activated, inner, inner); });
+             [&] { ops::swiglu_backward(activated, inner, dinner); });
     } else if (model_.activation != Activation::gelu_tanh) {
       passes("activation", 2 * inner.bytes(), [&] { ops::activation(model_.activation, inner, activated); });
       passes("activation backward", 3 * inner.bytes(),
@@ -258,15 +264,14 @@ class Bench {
     const Tensor values = take({count}, dtype_);
     const Tensor grads = take({count}, wide());
     const Tensor m = take({count}, wide());
-    const Tensor v = take({count}, wide(), 0.0);
+    const Tensor v = zeros({count}, wide());
     Weights weights{values, {}};
     if (dtype_ != wide()) weights.master = take({count}, wide());
     std::vector<Piece> pieces;
     for (std::int64_t at = 0; at < count; at += Piece::kLargest) {
       pieces.push_back({at, at, std::min(Piece::kLargest, count - at), 0, Piece::kDecay});
     }
-    const Tensor words = take({static_cast<std::int64_t>(pieces.size()) * Piece::kWords}, DType::f64);
-    const Tensor table(words.raw(), {static_cast<std::int64_t>(pieces.size()), Piece::kWords}, DType::i64, device_);
+    const Tensor table = zeros({static_cast<std::int64_t>(pieces.size()), Piece::kWords}, DType::i64);
     upload_bytes(std::as_bytes(std::span<const Piece>(pieces)), table);
     const Tensor scale = take({1}, DType::f64);
     const double one[] = {1.0};

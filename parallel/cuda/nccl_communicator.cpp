@@ -1,8 +1,8 @@
 // The Communicator over NCCL, for the tensors of a GPU. Tensors in host memory and control messages go the host's way.
 #include <exception>
 
-#include "parallel/collective_checks.h"
 #include "parallel/cuda/nccl_group.h"
+#include "parallel/hosted_communicator.h"
 #include "parallel/nccl_entry.h"
 
 namespace headroom::cuda {
@@ -62,19 +62,23 @@ class NcclPending final : public Pending {
   int unwinding_at_start_;
 };
 
-class NcclCommunicator final : public Communicator {
+class NcclCommunicator final : public HostedCommunicator {
  public:
   NcclCommunicator(std::unique_ptr<Communicator> host, std::shared_ptr<NcclGroup> group)
-      : host_(std::move(host)), group_(std::move(group)) {}
+      : HostedCommunicator(std::move(host)), group_(std::move(group)) {}
 
-  int rank() const override { return host_->rank(); }
-  int size() const override { return host_->size(); }
+  std::unique_ptr<Communicator> split(int color, int key) override {
+    std::unique_ptr<Communicator> part = host().split(color, key);
+    std::shared_ptr<NcclGroup> group = group_->split(color, key, *part);
+    if (group == nullptr) return part;  // one rank alone, which serves every device
+    return std::make_unique<NcclCommunicator>(std::move(part), std::move(group));
+  }
 
-  void all_reduce(Tensor x, Reduction reduction) override {
-    if (x.device() == Device::cpu) {
-      host_->all_reduce(x, reduction);
-      return;
-    }
+  Traffic traffic() const override { return {host().traffic().bytes + sent_}; }
+  double seconds_waiting() const override { return host().seconds_waiting() + group_->seconds_stalled(); }
+
+ private:
+  void reduce_on_device(const Tensor& x, Reduction reduction) override {
     const ncclRedOp_t op = reduction == Reduction::sum ? ncclSum : ncclMax;
     const Announcement call{Collective::all_reduce, x.dtype(), reduction, 0, x.elements()};
     exchange(call, [&](ncclComm_t comm, cudaStream_t stream) {
@@ -83,11 +87,7 @@ class NcclCommunicator final : public Communicator {
     sent_ += 2 * (size() - 1) * x.bytes() / size();
   }
 
-  void all_gather(const Tensor& shard, Tensor whole) override { all_gather_async(shard, whole)->wait(); }
-
-  std::unique_ptr<Pending> all_gather_async(const Tensor& shard, Tensor whole) override {
-    check_shard("all_gather", shard, whole, rank(), size());
-    if (whole.device() == Device::cpu) return host_->all_gather_async(shard, whole);
+  std::unique_ptr<Pending> gather_on_device(const Tensor& shard, const Tensor& whole) override {
     sent_ += (size() - 1) * shard.bytes();
     const Announcement call{Collective::all_gather, whole.dtype(), Reduction::sum, 0, whole.elements()};
     return exchange(call, [&](ncclComm_t comm, cudaStream_t stream) {
@@ -95,11 +95,7 @@ class NcclCommunicator final : public Communicator {
     });
   }
 
-  void reduce_scatter(const Tensor& whole, Tensor shard) override { reduce_scatter_async(whole, shard)->wait(); }
-
-  std::unique_ptr<Pending> reduce_scatter_async(const Tensor& whole, Tensor shard) override {
-    check_shard("reduce_scatter", shard, whole, rank(), size());
-    if (whole.device() == Device::cpu) return host_->reduce_scatter_async(whole, shard);
+  std::unique_ptr<Pending> scatter_on_device(const Tensor& whole, const Tensor& shard) override {
     sent_ += (size() - 1) * shard.bytes();
     const Announcement call{Collective::reduce_scatter, whole.dtype(), Reduction::sum, 0, whole.elements()};
     return exchange(call, [&](ncclComm_t comm, cudaStream_t stream) {
@@ -108,34 +104,10 @@ class NcclCommunicator final : public Communicator {
     });
   }
 
-  std::vector<std::vector<std::byte>> gather_bytes(std::span<const std::byte> message, int root) override {
-    return host_->gather_bytes(message, root);
-  }
-  std::vector<std::byte> broadcast_bytes(std::span<const std::byte> message, int root) override {
-    return host_->broadcast_bytes(message, root);
-  }
-  void all_reduce(std::span<double> values, Reduction reduction) override { host_->all_reduce(values, reduction); }
-  void all_reduce(std::span<std::int64_t> values, Reduction reduction) override {
-    host_->all_reduce(values, reduction);
-  }
-  void barrier() override { host_->barrier(); }
-
-  std::unique_ptr<Communicator> split(int color, int key) override {
-    std::unique_ptr<Communicator> part = host_->split(color, key);
-    std::shared_ptr<NcclGroup> group = group_->split(color, key, *part);
-    if (group == nullptr) return part;  // one rank alone, which serves every device
-    return std::make_unique<NcclCommunicator>(std::move(part), std::move(group));
-  }
-
-  Traffic traffic() const override { return {host_->traffic().bytes + sent_}; }
-  double seconds_waiting() const override { return host_->seconds_waiting() + group_->seconds_stalled(); }
-
- private:
   std::unique_ptr<Pending> exchange(const Announcement& call, const NcclGroup::Issue& issue) {
     return std::make_unique<NcclPending>(group_, call.elements == 0 ? nullptr : group_->start(call, issue));
   }
 
-  std::unique_ptr<Communicator> host_;
   std::shared_ptr<NcclGroup> group_;
   std::int64_t sent_ = 0;
 };

@@ -7,6 +7,7 @@
 
 #include "tests/data/support.h"
 #include "tests/launch/program.h"
+#include "tests/needs_gpu.h"
 
 namespace headroom::test {
 namespace {
@@ -64,8 +65,7 @@ TEST(Device, TrainsOnTheGpuAsOnTheCpu) {
   const Workspace here;
   const std::string config = here.config("run", "[model.attention]\nkv_bias = \"kv\"\n");
   const std::string steps = " --set train.steps=6 --set snapshot.every=3 --set name=";
-  const Outcome doctor = headroom("doctor --need-gpu");
-  if (doctor.status != 0) GTEST_SKIP() << doctor.output;
+  HEADROOM_NEEDS_GPU();
   const Outcome cpu = headroom("train " + config + steps + "cpu --set device=cpu");
   ASSERT_EQ(cpu.status, 0) << cpu.output;
   const Outcome gpu = headroom("train " + config + steps + "gpu --set device=cuda");

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <ostream>
 #include <vector>
 
@@ -90,10 +91,12 @@ inline AttentionResult attention(const std::vector<double>& qkv, const Attention
   return result;
 }
 
-// The gradients of the same, from its probabilities, by the chain rule through the softmax.
+// The gradients of the same, from its probabilities, by the chain rule through the softmax. With `out`, the forward's
+// own output: sum_j p_j dp_j is then taken as dout.out, as every fused attention does; in bf16 that output is rounded.
 inline AttentionGradients attention_backward(const std::vector<double>& dout, const std::vector<double>& qkv,
                                              const AttentionShape& shape, const std::vector<double>* key = nullptr,
-                                             const std::vector<double>* value = nullptr) {
+                                             const std::vector<double>* value = nullptr,
+                                             const std::vector<double>* out = nullptr) {
   AttentionGradients result;
   result.dqkv.assign(qkv.size(), 0.0);
   result.dkey.assign(static_cast<std::size_t>(shape.kv_width()), 0.0);
@@ -120,6 +123,10 @@ inline AttentionGradients attention_backward(const std::vector<double>& dout, co
         dv[i] += probs[j] * gradient[i];
       }
       mean += probs[j] * dprobs[j];
+    }
+    if (out != nullptr) {
+      const double* own = &(*out)[static_cast<std::size_t>(row * shape.query_width() + head * dim)];
+      mean = std::inner_product(gradient, gradient + dim, own, 0.0);
     }
     for (std::size_t j = 0; j < probs.size(); ++j) {
       const double dscore = scale * probs[j] * (dprobs[j] - mean);

@@ -71,9 +71,11 @@ TEST_P(KvBias, IsAttentionOverTheConcatenation) {
   expect_close(layer.lse, expected.lse, "lse");
   expect_close(layer.mass, expected.mass, "mass");
 
-  const auto gradients =
-      reference::attention_backward(layer.dout.values(), layer.qkv.values(), shape, &key, given_value);
-  const double close = reference::tolerance_of_chain(place.dtype);
+  const auto rounded = layer.out.values();
+  const auto gradients = reference::attention_backward(layer.dout.values(), layer.qkv.values(), shape, &key,
+                                                       given_value, place.dtype == DType::bf16 ? &rounded : nullptr);
+  // In bf16 the queries' gradients are rounded before the slot's share is added, and after.
+  const double close = place.dtype == DType::bf16 ? 1.5e-2 : reference::tolerance(place.dtype);
   expect_close(layer.dqkv, gradients.dqkv, close, "dqkv");
   expect_close(layer.dkey, gradients.dkey, close, "dkey");
   if (layer.dvalue) expect_close(*layer.dvalue, gradients.dvalue, close, "dvalue");

@@ -18,6 +18,7 @@
 #include "tensor/ops.h"
 #include "tensor/tensor.h"
 #include "tensor/transfer.h"
+#include "tests/needs_gpu.h"
 
 namespace headroom::reference {
 
@@ -40,12 +41,13 @@ inline constexpr Place kGpuBf16{Device::cuda, DType::bf16};
 
 inline constexpr Place kPlaces[] = {kCpuF32, kCpuF64, kGpuF32, kGpuBf16};
 
-// A test of a place whose device is not there is skipped with the reason. The suite's own runs always have one: the
-// emulated device (tests/emulation), where there is no GPU.
-#define HEADROOM_NEEDS(place)                                                   \
-  if ((place).device == ::headroom::Device::cuda && ::headroom::why_no_gpu()) { \
-    GTEST_SKIP() << "no GPU, real or emulated: " << *::headroom::why_no_gpu();  \
-  }
+// For a test at a place: on a GPU's see HEADROOM_NEEDS_GPU. The suite's own runs always have one: the emulated device
+// (tests/emulation), where there is no real one.
+#define HEADROOM_NEEDS(place)                       \
+  if ((place).device == ::headroom::Device::cuda) { \
+    HEADROOM_NEEDS_GPU();                           \
+  }                                                 \
+  static_assert(true, "wants a semicolon")
 
 // A tensor with its memory, at a place, and a copy on the host through which a test reads and writes it. Converts to
 // Tensor where an op is called; what the op may have written is fetched when it is next looked at.
@@ -185,11 +187,6 @@ class Summary {
 inline double tolerance(DType dtype) {
   if (dtype == DType::bf16) return 1e-2;
   return dtype == DType::f64 ? 1e-11 : 2e-5;
-}
-
-// The same of a result that is made of others, themselves rounded on their way through memory.
-inline double tolerance_of_chain(DType dtype) {
-  return dtype == DType::bf16 ? 4e-2 : tolerance(dtype);
 }
 
 // Every |actual - expected| <= relative * (|expected| + rms(expected)); never true of nothing.

@@ -2,8 +2,8 @@
 // evidence, bytes sent, and the parameters that come out.
 #include <gtest/gtest.h>
 
-#include "tests/model/tiny_model.h"
 #include "tests/mpi_world.h"
+#include "tests/trainer/mpi/step_batches.h"
 #include "trainer/communication_formula.h"
 #include "trainer/engine.h"
 
@@ -27,24 +27,9 @@ RunConfig config_for(const tiny::Variant& variant) {
   return config;
 }
 
-// This data rank's share of the step's eight sequences, one a micro-batch.
-std::vector<Batch> share(const RunConfig& config, const Mesh& mesh) {
-  const Batch whole = tiny::batch(config.train.global_batch, config.model.seq_len, config.model.vocab_size);
-  std::vector<Batch> batches;
-  const std::int64_t count = config.train.global_batch / mesh.data().size();
-  const std::int64_t seq = config.model.seq_len;
-  for (std::int64_t i = mesh.data().rank() * count; i < (mesh.data().rank() + 1) * count; ++i) {
-    const auto slice = [&](const std::vector<std::int32_t>& all) {
-      return std::vector<std::int32_t>(all.begin() + i * seq, all.begin() + (i + 1) * seq);
-    };
-    batches.push_back({1, seq, slice(whole.ids), slice(whole.targets)});
-  }
-  return batches;
-}
-
 std::vector<StepOutcome> run_steps(Engine& engine, const RunConfig& config, const Mesh& mesh) {
   std::vector<StepOutcome> outcomes;
-  const std::vector<Batch> batches = share(config, mesh);
+  const std::vector<Batch> batches = batches_of_step(config, mesh);
   for (std::int64_t step = 1; step <= 4; ++step) {
     outcomes.push_back(engine.step(step, 1e-2, batches, nullptr, [](std::size_t) {}));
   }
