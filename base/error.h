@@ -22,6 +22,7 @@ enum class ExitCode : int {
   out_of_memory = 8,   //
   disk_full = 9,       // no space, read-only or vanished directory
   busy = 10,           // the run directory belongs to another run
+  requeue = 75,        // stopped by a signal, checkpointed: start it again (EX_TEMPFAIL of sysexits.h)
 };
 
 // What went wrong (`what()`), the exit code it stands for, and what the user can do about it (`hint()`, may be empty).

@@ -50,6 +50,9 @@ const std::filesystem::path& H5File::path() const {
 }
 
 H5File H5File::create(const std::filesystem::path& path) {
+  hbool_t thread_safe = false;
+  H5is_library_threadsafe(&thread_safe);
+  HEADROOM_CHECK(thread_safe, "this HDF5 is not built thread-safe, and checkpoints are written beside the training");
   hdf5::silence_error_stack();
   auto state = std::make_unique<State>();
   state->path = path;
@@ -221,6 +224,39 @@ void H5File::write_numbers_slab(const std::string& dataset, H5Type type, const v
   const bool done = size == 0 || H5Dwrite(handle.get(), memory_type(type), memory_space.get(), file_space.get(),
                                           H5P_DEFAULT, values) >= 0;
   state_->written(done, "write a slab of the dataset", dataset);
+}
+
+void H5File::write_virtual_numbers(const std::string& dataset, H5Type type, const H5Dims& dims,
+                                   std::span<const Part> parts) {
+  state_->expect_writing();
+  const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
+  H5Pset_create_intermediate_group(links.get(), 1);
+  const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  const Handle whole = space_of(dims);
+  for (const Part& part : parts) {
+    const Handle place = space_of(dims);
+    const Handle source = space_of({part.whole});
+    const std::vector<hsize_t> offset(part.offset.begin(), part.offset.end());
+    const std::vector<hsize_t> count(part.count.begin(), part.count.end());
+    const hsize_t begin = static_cast<hsize_t>(part.begin);
+    const hsize_t length = elements(part.count);
+    const bool mapped =
+        H5Sselect_hyperslab(place.get(), H5S_SELECT_SET, offset.data(), nullptr, count.data(), nullptr) >= 0 &&
+        H5Sselect_hyperslab(source.get(), H5S_SELECT_SET, &begin, nullptr, &length, nullptr) >= 0 &&
+        H5Pset_virtual(creation.get(), place.get(), part.file.c_str(), part.dataset.c_str(), source.get()) >= 0;
+    state_->written(mapped, "map " + part.file + ":" + part.dataset + " into", dataset);
+  }
+  const Handle handle(H5Dcreate2(state_->file, dataset.c_str(), memory_type(type), whole.get(), links.get(),
+                                 creation.get(), H5P_DEFAULT),
+                      H5Dclose);
+  state_->written(handle.valid(), "create the virtual dataset", dataset);
+}
+
+std::int64_t H5File::place_in_file(const std::string& dataset) const {
+  const Handle handle = state_->dataset(dataset);
+  const haddr_t address = H5Dget_offset(handle.get());
+  HEADROOM_CHECK(address != HADDR_UNDEF, "{}: `{}` has no values of its own", state_->path.string(), dataset);
+  return static_cast<std::int64_t>(address);
 }
 
 void H5File::read_numbers(const std::string& dataset, H5Type type, void* values, std::size_t size) const {

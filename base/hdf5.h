@@ -7,7 +7,8 @@
 //
 // Errors: ExitCode::disk_full when writing fails for want of space, permission or directory (at any call, `commit`
 // included); ExitCode::bad_checkpoint when what is read is missing, foreign, truncated or of another type or shape.
-// One thread at a time may use an object.
+// One thread at a time may use an object; several threads may use different ones (HDF5 is built thread-safe on Debian,
+// which `create` checks).
 #pragma once
 
 #include <cstdint>
@@ -98,6 +99,24 @@ class H5File {
     write_numbers_slab(dataset, h5_type_of<T>(), values.data(), values.size(), offset, count);
   }
 
+  // Creates `dataset` of type T without numbers of its own: it shows those of other files' datasets, which are one line
+  // of numbers each; parts must not overlap. Reading it through h5py or h5dump needs the files beside this one.
+  struct Part {
+    std::string file;     // relative to this file's directory
+    std::string dataset;  // of shape [whole]
+    std::int64_t whole = 0;
+    std::int64_t begin = 0;  // where the part begins in it
+    H5Dims offset;           // the place that it takes, row by row
+    H5Dims count;
+  };
+  template <class T>
+  void write_virtual(const std::string& dataset, const H5Dims& dims, std::span<const Part> parts) {
+    write_virtual_numbers(dataset, h5_type_of<T>(), dims, parts);
+  }
+  // Where in the file a dataset's values begin, which lie there in one stretch. Throws ExitCode::internal for one that
+  // has none.
+  std::int64_t place_in_file(const std::string& dataset) const;
+
   template <class T>
   H5Array<T> read(const std::string& dataset) const {
     H5Array<T> array;
@@ -141,6 +160,7 @@ class H5File {
   // The same, refusing a damaged dataset that claims more values than its file holds bytes for.
   std::size_t stored_elements(const std::string& dataset, H5Type type, const H5Dims& dims) const;
   void reserve_numbers(const std::string& dataset, H5Type type, const H5Dims& dims);
+  void write_virtual_numbers(const std::string& dataset, H5Type type, const H5Dims& dims, std::span<const Part> parts);
   void write_numbers(const std::string& dataset, H5Type type, const void* values, std::size_t size, const H5Dims& dims);
   void write_numbers_slab(const std::string& dataset, H5Type type, const void* values, std::size_t size,
                           const H5Dims& offset, const H5Dims& count);

@@ -11,6 +11,8 @@ std::vector<std::unique_ptr<Verb>> all_verbs() {
   verbs.push_back(make_bench_verb());
   verbs.push_back(make_verify_verb());
   verbs.push_back(make_analyze_verb());
+  verbs.push_back(make_inspect_verb());
+  verbs.push_back(make_rerun_verb());
   return verbs;
 }
 

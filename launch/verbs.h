@@ -15,6 +15,8 @@ std::unique_ptr<Verb> make_doctor_verb();
 std::unique_ptr<Verb> make_bench_verb();
 std::unique_ptr<Verb> make_verify_verb();
 std::unique_ptr<Verb> make_analyze_verb();
+std::unique_ptr<Verb> make_inspect_verb();
+std::unique_ptr<Verb> make_rerun_verb();
 
 // Every verb, in the order in which `headroom --help` lists them.
 std::vector<std::unique_ptr<Verb>> all_verbs();

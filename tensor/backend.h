@@ -15,7 +15,7 @@ namespace headroom {
 
 struct Backend {
   // Counts up with every change of this struct or of OpTable; a library of another version is refused.
-  static constexpr int kVersion = 2;
+  static constexpr int kVersion = 3;
   int version = kVersion;
 
   const OpTable* operations = nullptr;

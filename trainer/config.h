@@ -12,6 +12,8 @@
 #include "optim/config.h"
 #include "parallel/mesh.h"
 #include "tensor/dtype.h"
+#include "trainer/bad_steps.h"
+#include "trainer/stop_request.h"
 
 namespace headroom {
 
@@ -57,9 +59,19 @@ struct RunConfig {
   MonitorConfig monitor;
 
   struct {
-    std::int64_t every = 0;  // steps; 0 means only at the end
-    std::int64_t keep = 2;   // newest kept
+    std::int64_t every = 0;       // steps; 0 means only at the end
+    std::int64_t keep = 2;        // newest kept
+    std::int64_t keep_every = 0;  // steps whose multiples are kept for good; 0: none
   } checkpoint;
+
+  BadStepConfig bad_steps;
+
+  struct {
+    StopSignal signal = StopSignal::usr1;  // asks to stop, like TERM and INT
+    double timeout = 600.0;                // seconds a collective or file operation may take
+    double straggler_ratio = 1.5;          // to the median; 0: never named
+    std::int64_t straggler_window = 50;    // steps
+  } faults;
 
   struct {
     bool tensorboard = true;

@@ -230,9 +230,32 @@ void add_watching(std::vector<ConfigKey>& keys) {
   keys.push_back(
       integer(KEY(checkpoint.every), kAnyCount, "steps", does_not_compute, "between checkpoints; 0: only at the end"));
   keys.push_back(integer(KEY(checkpoint.keep), {1, 1'000'000}, "", does_not_compute, "newest checkpoints kept"));
+  keys.push_back(integer(KEY(checkpoint.keep_every), kAnyCount, "steps", does_not_compute,
+                         "whose multiples' checkpoints are kept for good; 0: none"));
   keys.push_back(boolean(KEY(log.tensorboard), does_not_compute, "write TensorBoard event files"));
   keys.push_back(choice(KEY(log.level), {"trace", "debug", "info", "warning", "error"}, does_not_compute,
                         "least severe messages shown"));
+}
+
+void add_faults(std::vector<ConfigKey>& keys) {
+  keys.push_back(real(KEY(bad_steps.spike), kNotNegative, "standard deviations", computes,
+                      "above the window's mean, of loss or gradient norm, that a step is left out for; 0: only numbers "
+                      "that are not finite"));
+  keys.push_back(integer(KEY(bad_steps.window), {8, 1'000'000}, "steps", computes, "that spikes are measured by"));
+  keys.push_back(integer(KEY(bad_steps.patience), {1, 1'000'000}, "steps", does_not_compute,
+                         "bad ones in a row before bad_steps.then"));
+  keys.push_back(choice(KEY(bad_steps.then), {"stop", "rollback"}, does_not_compute,
+                        "rollback: go back to the last checkpoint and leave the bad steps' samples out"));
+  keys.push_back(integer(KEY(bad_steps.rollbacks), {0, 1'000'000}, "", does_not_compute,
+                         "without a new checkpoint in between, before the run stops all the same"));
+  keys.push_back(choice(KEY(faults.signal), {"none", "USR1", "USR2"}, does_not_compute,
+                        "asks the run to save and stop, like TERM and INT"));
+  keys.push_back(real(KEY(faults.timeout), kPositive, "s", does_not_compute,
+                      "that a collective or a file operation may take before the job is ended"));
+  keys.push_back(real(KEY(faults.straggler_ratio), kNotNegative, "", does_not_compute,
+                      "of a rank's busy time to the median, beyond which the metrics name it; 0: never"));
+  keys.push_back(
+      integer(KEY(faults.straggler_window), kCount, "steps", does_not_compute, "that stragglers are measured over"));
 }
 
 #undef KEY
@@ -249,6 +272,7 @@ const std::vector<ConfigKey>& config_keys() {
     add_data_and_train(all);
     add_parallel(all);
     add_watching(all);
+    add_faults(all);
     return all;
   }();
   return keys;

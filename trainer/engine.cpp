@@ -76,7 +76,7 @@ Engine::~Engine() {
 }
 
 StepOutcome Engine::step(std::int64_t step, double lr, std::span<const Batch> micro_batches, ActivationTap* tap,
-                         const std::function<void(std::size_t)>& before) {
+                         const std::function<void(std::size_t)>& before, const StepLimits& limits) {
   const double tokens = static_cast<double>(config_.train.global_batch * config_.model.seq_len);
   const Tensor loss = parts_.sums.flat_range(0, 2);
   const Tensor squares = parts_.sums.flat_range(2, 1);
@@ -97,27 +97,22 @@ StepOutcome Engine::step(std::int64_t step, double lr, std::span<const Batch> mi
   mesh_->data().all_reduce(loss, Reduction::sum);
   parts_.optimizer.sum_of_squares(squares);
   // The passes divided by all tokens; targets that do not count take no part in the mean.
-  ops::gradient_scale(loss, squares, tokens, config_.optim.clip, norm_and_scale);
+  ops::gradient_scale(loss, squares, tokens, config_.optim.clip, limits, norm_and_scale);
   parts_.optimizer.update(step, lr, scale);
   const bool rescales = parts_.tvr.due(step);
   if (rescales) parts_.tvr.apply(parts_.optimizer.weights(), scale);
   gather_parameters(model().parameters(), parts_.shard, *mesh_);
-  return outcome_of(step, rescales);
+  return outcome_of(rescales);
 }
 
 // The step's one wait for the device.
-StepOutcome Engine::outcome_of(std::int64_t step, bool rescaled) {
+StepOutcome Engine::outcome_of(bool rescaled) {
   const std::vector<double> sums = download<double>(parts_.sums);
   StepOutcome outcome;
   outcome.loss = {sums[0], static_cast<std::int64_t>(sums[1])};
   outcome.grad_norm = sums[3];
-  if (sums[4] < 0.0) {
-    throw Error(ExitCode::diverged,
-                fmt::format("step {}: loss {} and gradient norm {} are not both finite", step, outcome.loss.mean(),
-                            outcome.grad_norm),
-                "Lower optim.lr, raise optim.schedule.warmup_steps, or check the data of this step (batch_crc).");
-  }
-  outcome.clipped = config_.optim.clip > 0.0 && outcome.grad_norm > config_.optim.clip;
+  outcome.made = sums[4] >= 0.0;
+  outcome.clipped = outcome.made && config_.optim.clip > 0.0 && outcome.grad_norm > config_.optim.clip;
   if (rescaled) outcome.tvr = parts_.tvr.report();
   outcome.kv_bias_mass = model().take_kv_bias_mass();
   if (!outcome.kv_bias_mass.empty()) {

@@ -24,6 +24,7 @@ namespace headroom {
 struct StepOutcome {
   LossSum loss;  // over all ranks
   double grad_norm = 0.0;
+  bool made = true;  // false: loss or norm were not finite or beyond the limits, and nothing has changed
   bool clipped = false;
   std::optional<TvrReport> tvr;
   std::vector<double> kv_bias_mass;  // mean attention on the bias slot, one a layer; empty without a KV bias
@@ -53,10 +54,10 @@ class Engine {
   static EnginePlan plan(const RunConfig& config, const Mesh& mesh, Device device, std::int64_t workspace);
 
   // Runs optimizer step `step` (from 1) at learning rate `lr`. `before` is called with a micro-batch's index just
-  // before its forward. The tap may be null. Collective; every rank gets the same outcome.
-  // Throws ExitCode::diverged, on every rank and before any parameter changes, when loss or gradients are not finite.
+  // before its forward. The tap may be null. Collective; every rank gets the same outcome. When loss or gradients are
+  // not finite, or beyond `limits`, no parameter and no moment changes on any rank (StepOutcome::made).
   StepOutcome step(std::int64_t step, double lr, std::span<const Batch> micro_batches, ActivationTap* tap,
-                   const std::function<void(std::size_t)>& before);
+                   const std::function<void(std::size_t)>& before, const StepLimits& limits = {});
 
   Transformer& model() { return parts_.model; }
   AdamW& optimizer() { return parts_.optimizer; }
@@ -79,7 +80,7 @@ class Engine {
     Tensor workspace;  // of the device's operations; a CPU needs none
   };
 
-  StepOutcome outcome_of(std::int64_t step, bool rescaled);
+  StepOutcome outcome_of(bool rescaled);
 
   RunConfig config_;
   const Mesh* mesh_;

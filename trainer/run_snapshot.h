@@ -7,7 +7,8 @@
 #include "analysis/probe.h"
 #include "data/corpus.h"
 #include "data/tokenizer.h"
-#include "trainer/checkpoint.h"
+#include "model/transformer.h"
+#include "trainer/checkpoint_manifest.h"
 #include "trainer/config.h"
 
 namespace headroom {
@@ -23,13 +24,16 @@ class RunSnapshots {
   // Chooses the probe sequences from the config's sentences and the corpus' held-out split. `config` as resolved_for
   // leaves it. Throws as build_probe_set does.
   RunSnapshots(const RunConfig& config, const Corpus& corpus);
+  // With these sequences instead.
+  RunSnapshots(const RunConfig& config, const Corpus& corpus, ProbeSet probe);
 
   // What the probe set could not have and why.
   const std::vector<std::string>& notes() const { return probe_.notes; }
 
-  // Runs the probe through the model and writes `directory`/step-NNNNNNNN.h5. Collective; throws as SnapshotSession.
-  SnapshotReceipt take(const std::filesystem::path& directory, const TrainingPosition& position,
-                       const CheckpointIdentity& identity, Transformer& model, const Mesh& mesh) const;
+  // Runs the probe through the model as it is after `step` and writes `directory`/step-NNNNNNNN.h5. Nothing when a rank
+  // was asked to stop meanwhile (trainer/stop_request.h). Collective; throws as SnapshotSession, on every rank.
+  std::optional<SnapshotReceipt> take(const std::filesystem::path& directory, std::int64_t step, std::int64_t tokens,
+                                      const CheckpointIdentity& identity, Transformer& model, const Mesh& mesh) const;
 
  private:
   RunConfig config_;

@@ -11,18 +11,26 @@ StepData::StepData(const TokenFile& tokens, const RunConfig& config, const Mesh&
       micro_batch_(config.train.micro_batch),
       order_(tokens, config.model.seq_len, config.seed) {}
 
-std::uint64_t StepData::first_sample(std::int64_t step, std::size_t micro_batch) const {
+std::int64_t StepData::first_of(std::size_t micro_batch) const {
   const std::int64_t share = global_batch_ / mesh_->data().size();
-  const std::int64_t first = (step - 1) * global_batch_ + mesh_->data().rank() * share;
-  return static_cast<std::uint64_t>(first) + micro_batch * static_cast<std::uint64_t>(micro_batch_);
+  return mesh_->data().rank() * share + static_cast<std::int64_t>(micro_batch) * micro_batch_;
 }
 
-std::vector<Batch> StepData::read(std::int64_t step) const {
+std::vector<Batch> StepData::read(std::uint64_t first) const {
   std::vector<Batch> batches;
   const std::int64_t count = global_batch_ / mesh_->data().size() / micro_batch_;
   for (std::int64_t index = 0; index < count; ++index) {
-    batches.push_back(read_batch(*tokens_, order_, first_sample(step, static_cast<std::size_t>(index)), micro_batch_,
-                                 seq_len_, vocab_size_));
+    const auto own = static_cast<std::uint64_t>(first_of(static_cast<std::size_t>(index)));
+    batches.push_back(read_batch(*tokens_, order_, first + own, micro_batch_, seq_len_, vocab_size_));
+  }
+  return batches;
+}
+
+std::vector<Batch> StepData::whole_step(std::uint64_t first) const {
+  std::vector<Batch> batches;
+  for (std::int64_t sample = 0; sample < global_batch_; sample += micro_batch_) {
+    batches.push_back(
+        read_batch(*tokens_, order_, first + static_cast<std::uint64_t>(sample), micro_batch_, seq_len_, vocab_size_));
   }
   return batches;
 }
@@ -45,8 +53,8 @@ std::uint32_t StepData::crc(const std::vector<Batch>& micro_batches) const {
   return crc;
 }
 
-std::uint64_t StepData::epoch(std::int64_t step) const {
-  return static_cast<std::uint64_t>(step * global_batch_ - 1) / order_.samples_per_epoch();
+std::uint64_t StepData::epoch(std::uint64_t first) const {
+  return (first + static_cast<std::uint64_t>(global_batch_) - 1) / order_.samples_per_epoch();
 }
 
 }  // namespace headroom

@@ -14,18 +14,21 @@ class StepData {
   // `config` as resolved_for leaves it. The token file must outlive the object.
   StepData(const TokenFile& tokens, const RunConfig& config, const Mesh& mesh);
 
-  // This rank's micro-batches of step `step` (from 1). Data rank r reads samples
-  // [(step-1) G + r G/D, ... + G/D) of the order, G the global batch.
-  std::vector<Batch> read(std::int64_t step) const;
+  // This rank's micro-batches of the step that takes samples [first, first + G) of the order, G the global batch: data
+  // rank r reads [first + r G/D, ... + G/D).
+  std::vector<Batch> read(std::uint64_t first) const;
 
-  // Global index of the first sample of a micro-batch.
-  std::uint64_t first_sample(std::int64_t step, std::size_t micro_batch) const;
+  // All G samples of the step, whatever the layout, in micro-batches.
+  std::vector<Batch> whole_step(std::uint64_t first) const;
+
+  // Which of the step's G samples a micro-batch of this rank begins with.
+  std::int64_t first_of(std::size_t micro_batch) const;
 
   // CRC-32 of the step's ids in global order, from every rank's own. Collective over the data axis.
   std::uint32_t crc(const std::vector<Batch>& micro_batches) const;
 
-  // Passes over the corpus begun before step `step` is done.
-  std::uint64_t epoch(std::int64_t step) const;
+  // Passes over the corpus finished before the last sample of the step that begins with sample `first`.
+  std::uint64_t epoch(std::uint64_t first) const;
 
  private:
   const TokenFile* tokens_;

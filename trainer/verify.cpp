@@ -9,7 +9,8 @@
 
 #include "analysis/snapshot_reader.h"
 #include "analysis/snapshot_schema.h"
-#include "trainer/checkpoint.h"
+#include "trainer/checkpoint_directory.h"
+#include "trainer/checkpoint_reader.h"
 
 namespace headroom {
 namespace {
@@ -62,9 +63,9 @@ void compare_losses(const fs::path& reference, const fs::path& run, LayoutCompar
 
 void compare_parameters(const fs::path& reference, const fs::path& run, LayoutComparison& result) {
   const auto newest = [](const fs::path& directory) {
-    const auto checkpoint = latest_checkpoint(directory / "checkpoints");
+    const auto checkpoint = CheckpointDirectory(directory / "checkpoints").latest();
     if (!checkpoint) throw Error(ExitCode::bad_checkpoint, fmt::format("{}: no checkpoint", directory.string()));
-    return read_parameters(*checkpoint);
+    return read_tensors(*checkpoint, read_manifest(*checkpoint), "weights");
   };
   const std::vector<LogicalTensor> expected = newest(reference);
   const std::vector<LogicalTensor> actual = newest(run);

@@ -135,7 +135,8 @@ void piece_sums(const Weights& x, const Tensor& pieces, const Tensor& centers, i
   for (std::int64_t index = 0; index < count; ++index) sums.data<double>()[all[index].group] += partials[index];
 }
 
-void gradient_scale(const Tensor& loss, const Tensor& squares, double divisor, double clip, Tensor out) {
+void gradient_scale(const Tensor& loss, const Tensor& squares, double divisor, double clip, const StepLimits& limits,
+                    Tensor out) {
   check_elements("gradient_scale", "loss", loss, 2);
   check_elements("gradient_scale", "squares", squares, 1);
   check_elements("gradient_scale", "out", out, 2);
@@ -144,7 +145,9 @@ void gradient_scale(const Tensor& loss, const Tensor& squares, double divisor, d
   const double norm = std::sqrt(*squares.data<double>()) * uncounted;
   const double clipping = clip > 0.0 && norm > clip ? clip / norm : 1.0;
   out.data<double>()[0] = norm;
-  out.data<double>()[1] = std::isfinite(nll) && std::isfinite(norm) ? clipping * uncounted : -1.0;
+  const bool made = std::isfinite(nll) && std::isfinite(norm) && nll / loss.data<double>()[1] <= limits.loss &&
+                    norm <= limits.norm;
+  out.data<double>()[1] = made ? clipping * uncounted : -1.0;
 }
 
 void divide(const Tensor& x, const Tensor& divisor, Tensor y) {

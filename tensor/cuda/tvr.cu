@@ -17,20 +17,22 @@ __device__ bool finite(double x) {
 }
 
 __global__ void gradient_scale_kernel(const double* loss, const double* squares, double divisor, double clip,
-                                      double* out) {
+                                      StepLimits limits, double* out) {
   const double uncounted = divisor / loss[1];
   const double norm = sqrt(*squares) * uncounted;
   const double clipping = clip > 0.0 && norm > clip ? clip / norm : 1.0;
   out[0] = norm;
-  out[1] = finite(loss[0]) && finite(norm) ? clipping * uncounted : -1.0;
+  const bool made = finite(loss[0]) && finite(norm) && loss[0] / loss[1] <= limits.loss && norm <= limits.norm;
+  out[1] = made ? clipping * uncounted : -1.0;
 }
 
-void gradient_scale(const Tensor& loss, const Tensor& squares, double divisor, double clip, Tensor out) {
+void gradient_scale(const Tensor& loss, const Tensor& squares, double divisor, double clip, const StepLimits& limits,
+                    Tensor out) {
   expect("gradient_scale", "loss", loss, DType::f64, 2);
   expect("gradient_scale", "squares", squares, DType::f64, 1);
   expect("gradient_scale", "out", out, DType::f64, 2);
   launch("gradient_scale", gradient_scale_kernel, Grid{1, 1}, loss.address<double>(), squares.address<double>(),
-         divisor, clip, out.address<double>());
+         divisor, clip, limits, out.address<double>());
 }
 
 __device__ std::int64_t own_element() {

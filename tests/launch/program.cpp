@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 
 #include "tests/data/support.h"
@@ -58,6 +59,28 @@ int steps_in(const std::filesystem::path& run) {
   int steps = 0;
   for (std::string line; std::getline(metrics, line);) steps += line.starts_with("{\"step\"") ? 1 : 0;
   return steps;
+}
+
+std::vector<std::string> results_of(const std::filesystem::path& run) {
+  std::vector<std::string> results;
+  std::ifstream metrics(run / "metrics.jsonl");
+  for (std::string line; std::getline(metrics, line);) {
+    auto record = nlohmann::ordered_json::parse(line);
+    if (!record.contains("step") && !record.contains("event")) continue;
+    for (const char* key : {"step_seconds", "tokens_per_second", "memory_bytes", "mfu", "checkpoint", "stragglers"}) {
+      record.erase(key);
+    }
+    for (const char* part : {"comm", "eval", "snapshot"}) {
+      if (record.contains(part)) record[part].erase("seconds");
+    }
+    results.push_back(record.dump());
+  }
+  return results;
+}
+
+Outcome compare_checkpoints(const std::filesystem::path& run, const std::filesystem::path& other,
+                            const std::string& options) {
+  return headroom("inspect " + run.string() + " --against " + other.string() + " " + options);
 }
 
 }  // namespace headroom::test

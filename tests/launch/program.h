@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "tests/scratch.h"
 
@@ -39,5 +40,13 @@ class Workspace {
 
 // Lines of a run's metrics that are steps.
 int steps_in(const std::filesystem::path& run);
+
+// Everything that a run recorded of its steps, a line a step, but times, memory and what depends on them; and what it
+// left out on its way.
+std::vector<std::string> results_of(const std::filesystem::path& run);
+
+// The newest checkpoint of a run against that of another, as `headroom inspect --against` sees them.
+Outcome compare_checkpoints(const std::filesystem::path& run, const std::filesystem::path& other,
+                            const std::string& options = "");
 
 }  // namespace headroom::test

@@ -170,21 +170,6 @@ TEST(Train, OtherSettingsAreRefusedBeforeTheFirstCheckpointToo) {
   EXPECT_EQ(content_of(here.run("run") / "metrics.jsonl"), metrics);
 }
 
-// Everything in a record but times and memory.
-std::vector<std::string> results_of(const fs::path& run) {
-  std::vector<std::string> results;
-  std::ifstream metrics(run / "metrics.jsonl");
-  for (std::string line; std::getline(metrics, line);) {
-    if (!line.starts_with("{\"step\"")) continue;
-    const auto field = [&](const std::string& key) {
-      const std::size_t at = line.find("\"" + key + "\":");
-      return at == std::string::npos ? "" : line.substr(at, line.find(',', at) - at);
-    };
-    results.push_back(field("step") + field("loss") + field("grad_norm") + field("batch_crc"));
-  }
-  return results;
-}
-
 TEST(Train, ARunThatWasKilledGoesOnToTheSameBits) {
   const Workspace here;
   const std::string settings = " --set train.steps=1000 --set checkpoint.every=30";
@@ -236,7 +221,7 @@ TEST(Train, AFullDiskEndsTheRunWithItsCodeAndItGoesOnWhenThereIsSpace) {
   }
   EXPECT_EQ(outcome.status, 0) << outcome.output;
   EXPECT_THAT(outcome.output, AllOf(HasSubstr("status 9\n"), HasSubstr("No space left on device"),
-                                    HasSubstr("Free space in that directory"), HasSubstr("resumed from")));
+                                    HasSubstr("no checkpoint could be written since step"), HasSubstr("resumed from")));
   EXPECT_EQ(steps_in(here / "kept"), 12);
 }
 

@@ -231,6 +231,7 @@ TEST_P(OptimizerOps, SumsAreAddedWithTheirFactor) {
 TEST_P(OptimizerOps, GradientScaleIsTheClippingOverTheCountedTokens) {
   struct Case {
     double nll, tokens, squares, divisor, clip, norm, scale;
+    StepLimits limits{};
   };
   constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -243,15 +244,18 @@ TEST_P(OptimizerOps, GradientScaleIsTheClippingOverTheCountedTokens) {
       {kNaN, 64.0, 4.0, 64.0, 1.0, 2.0, -1.0},  // not to be made
       {10.0, 64.0, kInfinity, 64.0, 1.0, kInfinity, -1.0},
       {kInfinity, 64.0, 4.0, 64.0, 1.0, 2.0, -1.0},
+      {10.0, 32.0, 4.0, 64.0, 1.0, 4.0, 0.5, {.loss = 10.0 / 32.0, .norm = 4.0}},  // at its limits
+      {10.0, 32.0, 4.0, 64.0, 1.0, 4.0, -1.0, {.loss = 0.31, .norm = 4.0}},        // beyond one of them
+      {10.0, 32.0, 4.0, 64.0, 1.0, 4.0, -1.0, {.loss = 0.32, .norm = 3.9}},
   };
   for (const Case& c : cases) {
     const auto out = numbers({0.0, 0.0});
-    ops::gradient_scale(numbers({c.nll, c.tokens}), numbers({c.squares}), c.divisor, c.clip, out);
+    ops::gradient_scale(numbers({c.nll, c.tokens}), numbers({c.squares}), c.divisor, c.clip, c.limits, out);
     EXPECT_EQ(out.at(0), c.norm);
     EXPECT_EQ(out.at(1), c.scale);
   }
   const auto out = numbers({0.0, 0.0});
-  ops::gradient_scale(numbers({1.0, 1.0}), numbers({kNaN}), 1.0, 1.0, out);
+  ops::gradient_scale(numbers({1.0, 1.0}), numbers({kNaN}), 1.0, 1.0, StepLimits{}, out);
   EXPECT_EQ(out.at(1), -1.0);
 }
 

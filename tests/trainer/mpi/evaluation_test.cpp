@@ -57,7 +57,7 @@ TEST_F(HeldOutLoss, CountsEveryTargetOnceAtEveryLayoutAndMicroBatch) {
       SCOPED_TRACE(fmt::format("{}x{}, micro-batch {}", ranks / tensor, tensor, micro_batch));
       const Mesh mesh(test_runtime().world(), {ranks / tensor, tensor});
       const auto model = model_on(mesh, micro_batch);
-      const LossSum loss = evaluate_held_out(*model, windows, micro_batch, mesh);
+      const LossSum loss = evaluate_held_out(*model, windows, micro_batch, mesh).value();
       EXPECT_EQ(loss.tokens, expected.tokens);
       EXPECT_NEAR(loss.nll, expected.nll, 1e-10 * expected.nll);
     }

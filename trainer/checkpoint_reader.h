@@ -1,0 +1,41 @@
+// Loading a checkpoint at any layout: each rank looks up which stored rectangles its optimizer shard needs, reads
+// those, and the data ranks give each other the weights as they do after a step. What the number of ranks was when it
+// was written is never asked.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "parallel/mesh.h"
+#include "trainer/checkpoint_manifest.h"
+#include "trainer/engine.h"
+
+namespace headroom {
+
+// What is wrong with a checkpoint's files, in words that name file and tensor; empty when every byte is as it was
+// written. Reads them all, or the share of one of `ranks` readers.
+std::vector<std::string> damage_in(const std::filesystem::path& checkpoint, const Manifest& manifest, int rank = 0,
+                                   int ranks = 1);
+
+// The manifest of a checkpoint whose files are all as they were written; ranks share the reading. Collective. Throws
+// ExitCode::bad_checkpoint on every rank, naming the damage.
+Manifest verified_manifest(const std::filesystem::path& checkpoint, Communicator& world);
+
+// In what respects a checkpoint belongs to another model, corpus or tokenizer, each in words; empty when it does not.
+std::vector<std::string> mismatches(const Manifest& manifest, const CheckpointIdentity& identity);
+
+// Fills weights and moments of an engine of any layout. Collective. Throws ExitCode::bad_checkpoint on every rank,
+// naming file and tensor: missing, of another shape, unreadable.
+void load_tensors(const std::filesystem::path& checkpoint, const Manifest& manifest, Engine& engine, const Mesh& mesh);
+
+// Every logical tensor of a kind ("weights", "first_moment", "second_moment"), whole, as float64; for comparisons.
+struct LogicalTensor {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  std::vector<double> values;
+};
+std::vector<LogicalTensor> read_tensors(const std::filesystem::path& checkpoint, const Manifest& manifest,
+                                        const std::string& kind);
+
+}  // namespace headroom

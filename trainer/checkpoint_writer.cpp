@@ -1,0 +1,326 @@
+#include "trainer/checkpoint_writer.h"
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/hdf5.h"
+#include "base/mapped_file.h"
+#include "parallel/agreement.h"
+#include "tensor/transfer.h"
+
+namespace headroom {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using nlohmann::ordered_json;
+
+constexpr const char* kWholeTensors = "tensors.h5";
+constexpr const char* kConfig = "config.toml";
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+std::string rank_file(int rank) {
+  return fmt::format("rank-{:05}.h5", rank);
+}
+
+void copy_to_host(const Tensor& from, const Tensor& to) {
+  if (from.device() != Device::cpu) {
+    download_bytes(from, {static_cast<std::byte*>(to.raw()), static_cast<std::size_t>(to.bytes())});
+    return;
+  }
+  // By all threads: one does not fill the memory's bandwidth.
+  constexpr std::int64_t kChunk = std::int64_t{1} << 20;
+  const auto* const source = static_cast<const std::byte*>(from.raw());
+  auto* const target = static_cast<std::byte*>(to.raw());
+  const std::int64_t bytes = from.bytes();
+#pragma omp parallel for schedule(static)
+  for (std::int64_t begin = 0; begin < bytes; begin += kChunk) {
+    std::memcpy(target + begin, source + begin, static_cast<std::size_t>(std::min(kChunk, bytes - begin)));
+  }
+}
+
+// Numbers [begin, begin + count) of a host tensor.
+template <class Stored, class Kept>
+void append_row(const Tensor& host, std::int64_t begin, std::int64_t count, std::vector<Stored>& numbers) {
+  const Kept* const row = host.data<Kept>() + begin;
+  std::transform(row, row + count, std::back_inserter(numbers), [](Kept value) {
+    if constexpr (std::is_same_v<Kept, bf16>) {
+      return static_cast<Stored>(static_cast<float>(value));
+    } else {
+      return static_cast<Stored>(value);
+    }
+  });
+}
+
+// The pieces of one parameter as they stand in its dataset.
+template <class Stored>
+std::vector<Stored> gathered(const Tensor& host, std::span<const ShardPiece> pieces) {
+  std::vector<Stored> numbers;
+  for (const ShardPiece& piece : pieces) {
+    for (std::int64_t row = 0; row < piece.place.rows; ++row) {
+      const std::int64_t begin = piece.state + row * piece.stride;
+      switch (host.dtype()) {
+        case DType::bf16:
+          append_row<Stored, bf16>(host, begin, piece.place.columns, numbers);
+          break;
+        case DType::f32:
+          append_row<Stored, float>(host, begin, piece.place.columns, numbers);
+          break;
+        default:
+          append_row<Stored, double>(host, begin, piece.place.columns, numbers);
+      }
+    }
+  }
+  return numbers;
+}
+
+// Calls visit(pieces) for the pieces of each parameter.
+template <class Visit>
+void for_each_parameter(const std::vector<ShardPiece>& pieces, const Visit& visit) {
+  for (auto begin = pieces.begin(); begin != pieces.end();) {
+    const auto end =
+        std::find_if(begin, pieces.end(), [&](const ShardPiece& piece) { return piece.parameter != begin->parameter; });
+    visit(std::span<const ShardPiece>(begin, end));
+    begin = end;
+  }
+}
+
+std::string hash_of_file(const std::filesystem::path& path) {
+  return hex_digits(hash_of(MappedFile(path).bytes()));
+}
+
+Manifest::File described(const std::filesystem::path& path) {
+  return {path.filename().string(), static_cast<std::int64_t>(std::filesystem::file_size(path)), hash_of_file(path)};
+}
+
+// What a rank tells rank 0 of its file: the file, and of each piece [parameter, begin, row, column, rows, columns].
+ordered_json part_of(const Manifest::File& file, const std::vector<ShardPiece>& pieces) {
+  ordered_json stretches = ordered_json::array();
+  for (const Manifest::Stretch& stretch : file.stretches) {
+    stretches.push_back({stretch.dataset, stretch.begin, stretch.bytes, stretch.hash});
+  }
+  ordered_json places = ordered_json::array();
+  for_each_parameter(pieces, [&](std::span<const ShardPiece> own) {
+    std::int64_t begin = 0;
+    for (const ShardPiece& piece : own) {
+      const Rectangle& place = piece.place;
+      places.push_back({piece.parameter, begin, place.row, place.column, place.rows, place.columns});
+      begin += place.elements();
+    }
+  });
+  return {
+      {"name", file.name}, {"bytes", file.bytes}, {"hash", file.hash}, {"stretches", stretches}, {"pieces", places}};
+}
+
+void add_part(const std::string& text, std::int64_t index, Manifest& manifest) {
+  const ordered_json part = ordered_json::parse(text);
+  Manifest::File file{part.at("name"), part.at("bytes"), part.at("hash")};
+  for (const ordered_json& row : part.at("stretches")) file.stretches.push_back({row[0], row[1], row[2], row[3]});
+  manifest.files.push_back(std::move(file));
+  for (const ordered_json& row : part.at("pieces")) {
+    manifest.tensors[row[0].get<std::size_t>()].pieces.push_back({index, row[1], {row[2], row[3], row[4], row[5]}});
+  }
+}
+
+// tensors.h5: whole tensors, put together from the ranks' files.
+template <class Stored>
+void write_whole_tensors(const std::filesystem::path& path, const Manifest& manifest) {
+  H5File file = H5File::create(path);
+  for (const std::string& kind : manifest.kinds) {
+    for (const Manifest::Tensor& tensor : manifest.tensors) {
+      const std::string dataset = kind + "/" + tensor.name;
+      std::map<std::int64_t, std::int64_t> lengths;  // of the dataset in each file
+      for (const Manifest::Piece& piece : tensor.pieces) lengths[piece.file] += piece.place.elements();
+      std::vector<H5File::Part> parts;
+      for (const Manifest::Piece& piece : tensor.pieces) {
+        const Rectangle& place = piece.place;
+        parts.push_back({.file = manifest.files[static_cast<std::size_t>(piece.file)].name,
+                         .dataset = dataset,
+                         .whole = lengths[piece.file],
+                         .begin = piece.begin,
+                         .offset = {place.row, place.column},
+                         .count = {place.rows, place.columns}});
+        parts.back().offset.resize(tensor.shape.size());
+        parts.back().count.resize(tensor.shape.size());
+      }
+      file.write_virtual<Stored>(dataset, tensor.shape, parts);
+    }
+  }
+  file.commit();
+}
+
+}  // namespace
+
+CheckpointWriter::CheckpointWriter(CheckpointDirectory directory, Engine& engine, const Mesh& mesh, Retention retention)
+    : directory_(std::move(directory)),
+      store_(&engine.model().parameters()),
+      mesh_(&mesh),
+      retention_(retention),
+      stored_(accumulator_of(store_->dtype())),
+      pieces_(pieces_of(*store_, engine.shard())) {
+  const AdamW& optimizer = engine.optimizer();
+  std::vector<Tensor> weights;
+  if (optimizer.master().present()) {
+    weights.push_back(optimizer.master());
+  } else {
+    for (const Bucket& bucket : store_->buckets()) {
+      const Bucket own = engine.shard().slot(bucket);
+      weights.push_back(store_->values().flat_range(own.offset, own.size));
+    }
+  }
+  const auto add = [&](const char* kind, std::vector<Tensor> sources) {
+    std::int64_t bytes = 0;
+    for (const Tensor& source : sources) bytes += source.bytes();
+    Buffer memory(static_cast<std::size_t>(bytes), Device::cpu, "the copy that checkpoints are written from");
+    // Touched now: a page that is new costs a step more than its copy.
+    std::memset(memory.data(), 0, memory.bytes());
+    const DType dtype = sources.front().dtype();
+    const Tensor host = memory.tensor({bytes / static_cast<std::int64_t>(size_of(dtype))}, dtype);
+    copies_.push_back({kind, std::move(sources), std::move(memory), host});
+  };
+  add("weights", std::move(weights));
+  add("first_moment", {optimizer.first_moment()});
+  add("second_moment", {optimizer.second_moment()});
+}
+
+std::int64_t CheckpointWriter::copy_bytes() const {
+  std::int64_t bytes = 0;
+  for (const Copy& copy : copies_) bytes += copy.host.bytes();
+  return bytes;
+}
+
+void CheckpointWriter::begin(CheckpointText text) {
+  HEADROOM_CHECK(!busy(), "a checkpoint of step {} while that of {} is under way", text.step, text_.step);
+  on_root(mesh_->world(), [&] {
+    directory_.begin(text.step);
+    return std::string();
+  });
+  begun_ = Clock::now();
+  for (const Copy& copy : copies_) {
+    std::int64_t begin = 0;
+    for (const Tensor& source : copy.sources) {
+      copy_to_host(source, copy.host.flat_range(begin, source.elements()));
+      begin += source.elements();
+    }
+  }
+  copy_seconds_ = seconds_since(begun_);
+  text_ = std::move(text);
+  stage_ = Stage::writing;
+  work_ = std::async(std::launch::async, [this] { return write_rank_file(); });
+}
+
+bool CheckpointWriter::ready() const {
+  return !work_.valid() || work_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+}
+
+std::optional<CheckpointReceipt> CheckpointWriter::advance() {
+  HEADROOM_CHECK(busy(), "no checkpoint is under way");
+  Communicator& world = mesh_->world();
+  std::string result;
+  std::optional<Error> own;
+  if (work_.valid()) {
+    try {
+      result = work_.get();
+    } catch (const Error& error) {
+      own = error;
+    }
+  }
+  if (const std::optional<Error> failure = first_failure(world, own)) {
+    stage_ = Stage::idle;
+    if (world.rank() == 0) directory_.give_up(text_.step);
+    throw Error(*failure);
+  }
+  if (stage_ == Stage::writing) {
+    const auto bytes = std::as_bytes(std::span<const char>(result.data(), result.size()));
+    std::vector<std::string> parts;
+    for (const std::vector<std::byte>& part : world.gather_bytes(bytes, 0)) {
+      parts.emplace_back(reinterpret_cast<const char*>(part.data()), part.size());
+    }
+    stage_ = Stage::publishing;
+    if (world.rank() == 0) {
+      work_ = std::async(std::launch::async, [this, all = std::move(parts)] { return publish(all); });
+    }
+    return std::nullopt;
+  }
+  stage_ = Stage::idle;
+  const std::string bytes = on_root(world, [&] { return result; });
+  return CheckpointReceipt{directory_.complete(text_.step), std::stoll(bytes), copy_seconds_, seconds_since(begun_)};
+}
+
+CheckpointReceipt CheckpointWriter::finish() {
+  for (;;) {
+    if (const std::optional<CheckpointReceipt> receipt = advance()) return *receipt;
+  }
+}
+
+std::string CheckpointWriter::write_rank_file() const {
+  const std::filesystem::path path = directory_.partial(text_.step) / rank_file(mesh_->world().rank());
+  H5File file = H5File::create(path);
+  std::vector<Manifest::Stretch> stretches;
+  const auto write = [&]<class Stored>(const Copy& copy, std::span<const ShardPiece> own) {
+    const std::string dataset = copy.kind + "/" + (*store_)[own.front().parameter].name;
+    const std::vector<Stored> numbers = gathered<Stored>(copy.host, own);
+    file.write<Stored>(dataset, numbers, {std::ssize(numbers)});
+    stretches.push_back(
+        {dataset, file.place_in_file(dataset), std::ssize(numbers) * static_cast<std::int64_t>(sizeof(Stored)), ""});
+  };
+  for (const Copy& copy : copies_) {
+    for_each_parameter(pieces_, [&](std::span<const ShardPiece> own) {
+      stored_ == DType::f64 ? write.operator()<double>(copy, own) : write.operator()<float>(copy, own);
+    });
+  }
+  file.commit();
+
+  Manifest::File described_file = described(path);
+  const MappedFile mapped(path);
+  for (Manifest::Stretch& stretch : stretches) {
+    stretch.hash = hex_digits(hash_of(
+        mapped.bytes().subspan(static_cast<std::size_t>(stretch.begin), static_cast<std::size_t>(stretch.bytes))));
+  }
+  described_file.stretches = std::move(stretches);
+  return part_of(described_file, pieces_).dump();
+}
+
+// Returns the checkpoint's bytes, as text.
+std::string CheckpointWriter::publish(const std::vector<std::string>& parts) const {
+  const std::filesystem::path partial = directory_.partial(text_.step);
+  Manifest manifest{.step = text_.step,
+                    .tokens = text_.tokens,
+                    .layout = fmt::format("{}x{}", mesh_->layout().data, mesh_->layout().tensor),
+                    .dtype = std::string(name_of(store_->dtype())),
+                    .stored = std::string(name_of(stored_)),
+                    .identity = text_.identity,
+                    .state = text_.state,
+                    .about = text_.about,
+                    .kinds = {},
+                    .files = {},
+                    .tensors = {}};
+  for (const Copy& copy : copies_) manifest.kinds.push_back(copy.kind);
+  for (const Parameter& parameter : store_->all()) {
+    Manifest::Tensor tensor{parameter.name, {}};
+    for (int axis = 0; axis < parameter.logical.rank(); ++axis) tensor.shape.push_back(parameter.logical[axis]);
+    manifest.tensors.push_back(std::move(tensor));
+  }
+  for (std::size_t rank = 0; rank < parts.size(); ++rank) {
+    add_part(parts[rank], static_cast<std::int64_t>(rank), manifest);
+  }
+  stored_ == DType::f64 ? write_whole_tensors<double>(partial / kWholeTensors, manifest)
+                        : write_whole_tensors<float>(partial / kWholeTensors, manifest);
+  write_file_atomically(partial / kConfig, text_.config_toml);
+  manifest.files.push_back(described(partial / kWholeTensors));
+  manifest.files.push_back(described(partial / kConfig));
+  const std::string text = to_text(manifest);
+  write_file_atomically(partial / "manifest.json", text);
+  directory_.publish(text_.step);
+  directory_.prune(retention_, text_.step);
+  std::int64_t bytes = std::ssize(text);
+  for (const Manifest::File& file : manifest.files) bytes += file.bytes;
+  return fmt::format("{}", bytes);
+}
+
+}  // namespace headroom
