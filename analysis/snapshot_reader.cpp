@@ -2,6 +2,7 @@
 
 #include "analysis/snapshot_schema.h"
 #include "base/error.h"
+#include "base/seal.h"
 
 namespace headroom {
 namespace {
@@ -155,6 +156,7 @@ SnapshotFile read_contents(const H5File& file) {
 }  // namespace
 
 SnapshotReader SnapshotReader::open(const std::filesystem::path& path) {
+  verify_seal(path);
   SnapshotReader reader(H5File::open(path));
   reader.contents_ = read_contents(reader.file_);
   return reader;

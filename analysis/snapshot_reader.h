@@ -10,9 +10,10 @@
 
 namespace headroom {
 
-// An open snapshot: everything but the raw arrays is read at once, those when asked for.
-// Throws ExitCode::bad_checkpoint naming file and dataset when the file is missing, foreign, truncated, of another
-// format version, or its shapes contradict each other.
+// An open snapshot: everything but the raw arrays is read at once, those when asked for. Opening holds the whole file
+// against its seal (base/seal.h) before HDF5 sees a byte of it.
+// Throws ExitCode::bad_checkpoint naming the file, and the dataset where there is one to name, when the file is
+// missing, foreign, truncated, damaged, of another format version, or its shapes contradict each other.
 class SnapshotReader {
  public:
   static SnapshotReader open(const std::filesystem::path& path);

@@ -10,7 +10,7 @@
 namespace headroom::snapshot_schema {
 
 inline constexpr const char* kFormat = "headroom-snapshot";
-inline constexpr std::int64_t kVersion = 2;
+inline constexpr std::int64_t kVersion = 3;
 
 // Calls visit(name, array, dims) for each array of a site; `site` may be const.
 template <class Site, class Visit>

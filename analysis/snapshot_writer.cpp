@@ -61,7 +61,7 @@ std::uintmax_t write_snapshot(const std::filesystem::path& path, const SnapshotF
   out.write("weights/mean", weights.mean, {parameters});
   out.write("weights/std", weights.std, {parameters});
   out.write("weights/max_abs", weights.max_abs, {parameters});
-  out.commit();
+  out.commit(Sealing::sealed);
   return std::filesystem::file_size(path);
 }
 

@@ -10,8 +10,8 @@
 
 namespace headroom {
 
-// Writes beside and renames; returns the file's size in bytes. `kv_bias`: the model has a bias slot. Throws
-// ExitCode::disk_full.
+// Writes beside, seals (base/seal.h) and renames; returns the file's size in bytes. `kv_bias`: the model has a bias
+// slot. Throws ExitCode::disk_full; then nothing of the file is left.
 std::uintmax_t write_snapshot(const std::filesystem::path& path, const SnapshotFile& file,
                               const std::vector<RawSequence>& raw, bool kv_bias);
 

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/hdf5_state.h"
+#include "base/seal.h"
 
 namespace headroom {
 
@@ -90,12 +91,20 @@ H5File H5File::open(const std::filesystem::path& path) {
   return H5File(std::move(state));
 }
 
-void H5File::commit() {
+void H5File::commit(Sealing sealing) {
   State& state = *state_;
   state.expect_writing();
   const bool closed = H5Fclose(state.file) >= 0;
   state.file = -1;
   state.written(closed, "close the file", "");
+  if (sealing == Sealing::sealed) {
+    try {
+      seal_file(state.working);
+    } catch (const Error&) {
+      state.discard();
+      throw;
+    }
+  }
   const int descriptor = ::open(state.working.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0 || ::fsync(descriptor) != 0) state.failure = {errno, "fsync"};
   if (descriptor >= 0) ::close(descriptor);

@@ -40,6 +40,9 @@ constexpr H5Type h5_type_of() {
 // Extents of a dataset, slowest first; empty for a single value.
 using H5Dims = std::vector<std::int64_t>;
 
+// Whether a finished file ends with a seal (base/seal.h). HDF5 and its readers do not mind the bytes behind its end.
+enum class Sealing : std::uint8_t { none, sealed };
+
 // A dataset read back whole.
 template <class T>
 struct H5Array {
@@ -60,9 +63,10 @@ class H5File {
 
   const std::filesystem::path& path() const;
 
-  // Flushes to the disk itself (fsync), closes and renames NAME.partial to NAME. Nothing can be done with the object
-  // after. Throws ExitCode::disk_full when the bytes did not all arrive; the partial file is then removed.
-  void commit();
+  // Closes, seals if told to, flushes to the disk itself (fsync) and renames NAME.partial to NAME. Nothing can be done
+  // with the object after. Throws ExitCode::disk_full when the bytes did not all arrive; the partial file is then
+  // removed.
+  void commit(Sealing sealing = Sealing::none);
 
   // ---- objects: paths like "sites/block_output/rms"; groups on the way are made as needed when writing --------------
   void make_group(const std::string& group);

@@ -13,8 +13,8 @@
 #include <boost/log/sources/severity_logger.hpp>
 #include <cstdio>
 
-#include "base/append_file.h"
 #include "base/error.h"
+#include "base/patient_file.h"
 #include "base/system.h"
 
 namespace headroom {
@@ -38,23 +38,53 @@ Severity severity_of(const std::string& level) {
   return static_cast<Severity>(found - kNames.begin());
 }
 
+// Where a message's every line begins.
+std::string head(Severity severity, int rank) {
+  return fmt::format("{} [{}] {} ", local_time(), rank, kNames[static_cast<std::size_t>(severity)]);
+}
+
+void show(const std::string& text) {
+  // A progress line may be open on a terminal: the message takes its place.
+  if (::isatty(STDERR_FILENO) != 0) std::fputs("\r\033[K", stderr);
+  std::fputs((text + "\n").c_str(), stderr);
+}
+
 // Where formatted messages end. Boost's own file backends overlook a full disk.
 class ConsoleBackend : public sinks::basic_formatted_sink_backend<char, sinks::synchronized_feeding> {
  public:
-  void consume(const blog::record_view& /*record*/, const std::string& text) {
-    // A progress line may be open on a terminal: the message takes its place.
-    if (::isatty(STDERR_FILENO) != 0) std::fputs("\r\033[K", stderr);
-    std::fputs((text + "\n").c_str(), stderr);
-  }
+  void consume(const blog::record_view& /*record*/, const std::string& text) { show(text); }
 };
 
 class FileBackend : public sinks::basic_formatted_sink_backend<char, sinks::synchronized_feeding> {
  public:
-  explicit FileBackend(const std::filesystem::path& path) : file_(path) {}
-  void consume(const blog::record_view& /*record*/, const std::string& text) { file_.append(text + "\n"); }
+  FileBackend(const std::filesystem::path& path, int rank) : file_(path), rank_(rank) {}
+  ~FileBackend() {
+    file_.retry();
+    tell();
+    if (const auto trouble = file_.trouble()) show(head(Severity::warning, rank_) + "the log ends early: " + *trouble);
+  }
+  FileBackend(const FileBackend&) = delete;
+  FileBackend& operator=(const FileBackend&) = delete;
+
+  void consume(const blog::record_view& /*record*/, const std::string& text) {
+    file_.append(text + "\n");
+    tell();
+  }
 
  private:
-  AppendFile file_;
+  // On the console, once when trouble begins and once when it is over.
+  void tell() {
+    const auto trouble = file_.trouble();
+    if (trouble.has_value() == in_trouble_) return;
+    in_trouble_ = trouble.has_value();
+    show(in_trouble_ ? fmt::format("{}the log cannot be written for now: {}", head(Severity::warning, rank_), *trouble)
+                     : fmt::format("{}'{}' is written again and has everything", head(Severity::info, rank_),
+                                   file_.path().string()));
+  }
+
+  PatientFile file_;
+  int rank_;
+  bool in_trouble_ = false;
 };
 
 template <class Backend>
@@ -63,12 +93,12 @@ void add_sink(const boost::shared_ptr<Backend>& backend, Severity least, int ran
   sink->set_filter(expressions::attr<Severity>("Severity") >= least);
   sink->set_formatter([rank](const blog::record_view& record, blog::formatting_ostream& stream) {
     const auto severity = blog::extract_or_throw<Severity>("Severity", record);
-    const std::string head = fmt::format("{} [{}] {} ", local_time(), rank, kNames[static_cast<std::size_t>(severity)]);
+    const std::string line_head = head(severity, rank);
     const std::string text = record[expressions::smessage].get();
     for (std::size_t begin = 0; begin <= text.size();) {
       const std::size_t end = std::min(text.find('\n', begin), text.size());
       if (begin > 0) stream << '\n';
-      stream << head << text.substr(begin, end - begin);
+      stream << line_head << text.substr(begin, end - begin);
       begin = end + 1;
     }
   });
@@ -81,7 +111,7 @@ Logging::Logging(int rank, const std::string& level, const std::filesystem::path
   const Severity least = severity_of(level);
   // The file may fail to open: before anything is registered.
   boost::shared_ptr<FileBackend> file;
-  if (!directory.empty()) file = boost::make_shared<FileBackend>(directory / fmt::format("rank-{:05}.log", rank));
+  if (!directory.empty()) file = boost::make_shared<FileBackend>(directory / fmt::format("rank-{:05}.log", rank), rank);
   HEADROOM_CHECK(!active, "logging begun twice");
   add_sink(boost::make_shared<ConsoleBackend>(), rank == 0 ? least : std::max(least, Severity::warning), rank);
   if (file) add_sink(file, least, rank);

@@ -3,6 +3,7 @@
 #include <fstream>
 #include <string>
 
+#include "base/append_file.h"
 #include "base/error.h"
 #include "base/file.h"
 

@@ -4,8 +4,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
 
-#include "base/append_file.h"
+#include "base/patient_file.h"
 
 namespace headroom {
 
@@ -18,14 +20,17 @@ class MetricsWriter {
   MetricsWriter(const std::filesystem::path& file, std::int64_t step);
 
   // Appends the record as one line, whole or not at all; numbers that are not finite become null. Readers see it at
-  // once. Throws ExitCode::disk_full.
+  // once, unless the disk does not take it: then it waits for a later call (base/patient_file.h) and trouble() says so.
   void write(const nlohmann::ordered_json& record);
 
-  // Waits until all records are on the disk. Throws ExitCode::disk_full.
+  // Waits until all records are on the disk. Throws ExitCode::disk_full if some still wait in memory.
   void sync() { file_.sync(); }
 
+  // What is wrong and how many records wait; nothing while all is well.
+  std::optional<std::string> trouble() const { return file_.trouble(); }
+
  private:
-  AppendFile file_;
+  PatientFile file_;
 };
 
 }  // namespace headroom

@@ -2,26 +2,30 @@
 //
 //   config.toml  metrics.jsonl  logs/  tensorboard/  snapshots/  checkpoints/  report/  lock  finished
 //
-// The lock is held by the operating system for as long as the owning process lives (flock), so that nothing has to be
-// cleaned up after a crash; the file's text says who holds it.
+// Nothing has to be cleaned up after a crash: a lock whose holder died is taken over (trainer/run_lock.h).
 #pragma once
 
 #include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "trainer/run_lock.h"
 
 namespace headroom {
 
 class RunDirectory {
  public:
-  // Creates the directory and its folders where missing and takes the lock; for rank 0. Throws ExitCode::busy naming
-  // host, process and start time of the run that holds it, ExitCode::disk_full where the directory cannot be written.
-  static RunDirectory own(const std::filesystem::path& path);
+  // Creates the directory and its folders where missing and takes the lock; for rank 0. That takes a while where the
+  // lock names a holder on another host. Throws ExitCode::busy naming host, process and start time of the run that
+  // holds it, ExitCode::disk_full where the directory cannot be written.
+  static RunDirectory own(const std::filesystem::path& path, const LockTiming& timing = {});
 
   // The same places without the lock; for the other ranks, after rank 0 owns it.
   static RunDirectory join(const std::filesystem::path& path);
 
-  ~RunDirectory();
-  RunDirectory(RunDirectory&& other) noexcept;
-  RunDirectory& operator=(RunDirectory&&) = delete;
+  // Whose lock was taken over because that run died without letting go; for the log.
+  std::optional<std::string> took_over() const { return lock_ ? lock_->took_over() : std::nullopt; }
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path config_file() const { return path_ / "config.toml"; }
@@ -37,10 +41,9 @@ class RunDirectory {
 
  private:
   explicit RunDirectory(std::filesystem::path path) : path_(std::move(path)) {}
-  void lock();
 
   std::filesystem::path path_;
-  int lock_ = -1;
+  std::unique_ptr<RunLock> lock_;  // none where joined
 };
 
 }  // namespace headroom

@@ -12,12 +12,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "base/append_file.h"
+#include "base/patient_file.h"
 
 namespace headroom {
 
@@ -30,16 +31,23 @@ Scalars scalars_of(const nlohmann::ordered_json& record);
 class EventWriter {
  public:
   // Begins a new event file in `directory`, which must exist. `step` as in MetricsWriter: what earlier files hold of
-  // later steps, TensorBoard will not show. Throws ExitCode::disk_full.
+  // later steps, TensorBoard will not show. Throws ExitCode::disk_full where the file cannot be made.
   EventWriter(const std::filesystem::path& directory, std::int64_t step);
 
-  // Appends the scalars of a step as one event. Throws ExitCode::disk_full.
+  // Appends the scalars of a step as one event; what the disk does not take waits for a later call
+  // (base/patient_file.h).
   void write(std::int64_t step, const Scalars& scalars);
+
+  // Waits until all events are on the disk. Throws ExitCode::disk_full if some still wait in memory.
+  void sync() { file_.sync(); }
+
+  // What is wrong and how many events wait; nothing while all is well.
+  std::optional<std::string> trouble() const { return file_.trouble(); }
 
   const std::filesystem::path& path() const { return file_.path(); }
 
  private:
-  AppendFile file_;
+  PatientFile file_;
 };
 
 // CRC-32C (Castagnoli) and its masked form.

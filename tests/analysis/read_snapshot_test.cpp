@@ -21,16 +21,19 @@ struct Outcome {
   std::string output;
 };
 
-Outcome read_snapshot(const std::string& arguments) {
-  // The system's own, which the package python3-h5py is for.
-  const std::string command = "/usr/bin/python3 " HEADROOM_SOURCE_DIR "/docs/read_snapshot.py " + arguments + " 2>&1";
-  std::FILE* pipe = ::popen(command.c_str(), "r");
+Outcome run(const std::string& command) {
+  std::FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
   if (pipe == nullptr) return {-1, "popen failed"};
   Outcome outcome{};
   std::array<char, 4096> buffer{};
   while (std::fgets(buffer.data(), buffer.size(), pipe) != nullptr) outcome.output += buffer.data();
   outcome.status = ::pclose(pipe);
   return outcome;
+}
+
+Outcome read_snapshot(const std::string& arguments) {
+  // The system's own, which the package python3-h5py is for.
+  return run("/usr/bin/python3 " HEADROOM_SOURCE_DIR "/docs/read_snapshot.py " + arguments);
 }
 
 TEST(ReadSnapshotScript, PrintsTheLargestActivationsOfALayer) {
@@ -66,6 +69,18 @@ TEST(ReadSnapshotScript, SaysWhatIsWrongWithItsArguments) {
   const Outcome site = read_snapshot(path.string() + " --site mlp");
   EXPECT_NE(site.status, 0);
   EXPECT_THAT(site.output, HasSubstr("no site mlp; there are: attention_norm_output"));
+}
+
+// HDF5's own tools do not mind the seal behind the end of the file.
+TEST(SnapshotTools, H5dumpReadsASealedFile) {
+  if (run("command -v h5dump").status != 0) GTEST_SKIP() << "no h5dump (Debian: hdf5-tools)";
+  const test::Scratch scratch;
+  const std::filesystem::path path = scratch / "step-00000100.h5";
+  test::fake_snapshot(Mesh::single(), test::FakeModel::config(KvBiasKind::none, 3), DType::f32, test::fake_probe(),
+                      path);
+  const Outcome dump = run("h5dump " + path.string());
+  EXPECT_EQ(dump.status, 0);
+  EXPECT_THAT(dump.output, HasSubstr("headroom-snapshot"));
 }
 
 }  // namespace

@@ -11,7 +11,10 @@
 #include "analysis/snapshot_writer.h"
 #include "analysis/statistics.h"
 #include "base/error.h"
+#include "base/seal.h"
 #include "tests/analysis/fake_model.h"
+#include "tests/base/file_size_limit.h"
+#include "tests/scratch.h"
 
 namespace headroom {
 namespace {
@@ -267,19 +270,36 @@ TEST_F(SnapshotTest, FilesThatAreNoSnapshotsAreRefused) {
   {
     H5File other = H5File::create(directory_ / "other.h5");
     other.set_attribute("/", "format", std::string("something-else"));
-    other.commit();
+    other.commit(Sealing::sealed);
     H5File newer = H5File::create(directory_ / "newer.h5");
     newer.set_attribute("/", "format", std::string("headroom-snapshot"));
-    newer.set_attribute("/", "version", std::int64_t{3});
-    newer.commit();
+    newer.set_attribute("/", "version", std::int64_t{4});
+    newer.commit(Sealing::sealed);
+    H5File::create(directory_ / "unsealed.h5").commit();
   }
   EXPECT_THAT(error_of([&] { SnapshotReader::open(directory_ / "other.h5"); }).what(),
               HasSubstr("other.h5: an HDF5 file, but not a Headroom snapshot"));
   EXPECT_THAT(error_of([&] { SnapshotReader::open(directory_ / "newer.h5"); }).what(),
-              HasSubstr("format version 3, this program reads 2"));
+              HasSubstr("format version 4, this program reads 3"));
+  EXPECT_THAT(error_of([&] { SnapshotReader::open(directory_ / "unsealed.h5"); }).what(),
+              HasSubstr("unsealed.h5: has no seal"));
   const std::filesystem::path path = take(KvBiasKind::none);
   std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
   EXPECT_EQ(error_of([&] { SnapshotReader::open(path); }).code(), ExitCode::bad_checkpoint);
+}
+
+// Wherever it is: in statistics, in texts, in raw arrays nobody asked for, in HDF5's own bookkeeping.
+TEST_F(SnapshotTest, AFlippedBitIsNeverRead) {
+  const std::filesystem::path path = take(KvBiasKind::none);
+  const std::string good = test::content_of(path);
+  for (std::size_t i = 0; i < 100; ++i) {
+    std::string bad = good;
+    bad[good.size() * i / 100 + 7] ^= 0x10;
+    std::ofstream(path, std::ios::binary) << bad;
+    const Error error = error_of([&] { SnapshotReader::open(path); });
+    EXPECT_EQ(error.code(), ExitCode::bad_checkpoint);
+    EXPECT_THAT(error.what(), AllOf(HasSubstr(path.string()), HasSubstr("damaged")));
+  }
 }
 
 // Numbers that lead into other arrays, as a damaged or foreign file may have them.
@@ -304,6 +324,20 @@ TEST_F(SnapshotTest, PlacesAndExtentsOutOfRangeAreRefused) {
                 f.attention = {};
               }),
               HasSubstr("0 heads"));
+}
+
+TEST_F(SnapshotTest, AFullDiskIsReportedAndNothingIsLeft) {
+  const auto size = std::filesystem::file_size(take(KvBiasKind::none));
+  std::filesystem::remove_all(directory_);
+  // In the middle, in HDF5's last bytes and in the seal.
+  for (const std::uintmax_t fits : {size / 2, size - kSealBytes - 1, size - 1}) {
+    std::filesystem::create_directory(directory_);
+    const test::FileSizeLimit limit(fits);
+    const Error error = error_of([&] { take(KvBiasKind::none); });
+    EXPECT_EQ(error.code(), ExitCode::disk_full);
+    EXPECT_THAT(error.what(), AllOf(HasSubstr("step-00000100.h5"), HasSubstr("File too large")));
+    EXPECT_TRUE(std::filesystem::is_empty(directory_)) << fits << " of " << size << " bytes";
+  }
 }
 
 TEST_F(SnapshotTest, AVanishedDirectoryIsReportedAndNothingIsLeft) {

@@ -50,5 +50,33 @@ TEST(AppendFile, AFullDeviceOrAVanishedDirectorySaysSo) {
   EXPECT_THAT(failure([&] { AppendFile gone(scratch / "gone/a"); }), HasSubstr("No such file"));
 }
 
+TEST(AppendFile, AFileThatNoLongerBearsItsNameTakesNothing) {
+  const Scratch scratch;
+  const auto path = scratch / "log";
+  AppendFile file(path);
+  file.append("first\n");
+  EXPECT_TRUE(file.in_place());
+  std::filesystem::rename(path, scratch / "moved");
+  EXPECT_FALSE(file.in_place());
+  EXPECT_THAT(failure([&] { file.append("second\n"); }), HasSubstr("No such file"));
+  scratch.file("log", "another\n");
+  EXPECT_FALSE(file.in_place());
+  EXPECT_THAT(failure([&] { file.append("third\n"); }), HasSubstr(path.string()));
+  EXPECT_EQ(content_of(scratch / "moved"), "first\n");
+  EXPECT_EQ(content_of(path), "another\n");
+  std::filesystem::rename(scratch / "moved", path);
+  file.append("fourth\n");
+  EXPECT_EQ(content_of(path), "first\nfourth\n");
+}
+
+TEST(AppendFile, IsCutBack) {
+  const Scratch scratch;
+  const auto path = scratch.file("log", "one\ntwo\n");
+  AppendFile file(path);
+  file.cut(4);
+  file.append("three\n");
+  EXPECT_EQ(content_of(path), "one\nthree\n");
+}
+
 }  // namespace
 }  // namespace headroom

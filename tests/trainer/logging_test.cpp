@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 
@@ -90,7 +91,59 @@ TEST_F(Logs, NothingIsSaidWithoutLogging) {
   EXPECT_EQ(::testing::internal::GetCapturedStdout(), "");
 }
 
-TEST_F(Logs, AFileThatCannotBeWrittenIsAnError) {
+// What the console shows, without the times.
+std::string captured() {
+  std::istringstream text(::testing::internal::GetCapturedStderr());
+  std::string lines;
+  for (std::string line; std::getline(text, line);) lines += line.substr(std::min<std::size_t>(20, line.size())) + "\n";
+  return lines;
+}
+
+TEST_F(Logs, AVanishedDirectoryIsToldOnceAndTheFileCatchesUp) {
+  const std::string path = (folder_ / "rank-00000.log").string();
+  ::testing::internal::CaptureStderr();
+  {
+    const Logging logging(0, "info", folder_);
+    std::filesystem::rename(folder_, folder_.string() + "-away");
+    log_info("one");
+    log_info("two");
+    std::filesystem::rename(folder_.string() + "-away", folder_);
+    log_info("three");
+    log_info("four");
+  }
+  EXPECT_EQ(captured(), fmt::format("[0] info one\n"
+                                    "[0] warning the log cannot be written for now: cannot open '{0}': No such file or "
+                                    "directory; 1 record waits in memory\n"
+                                    "[0] info two\n"
+                                    "[0] info three\n"
+                                    "[0] info '{0}' is written again and has everything\n"
+                                    "[0] info four\n",
+                                    path));
+  const std::string line = "....-..-.. ..:..:.. .0. info ";
+  EXPECT_THAT(file(0), ::testing::MatchesRegex(line + "one\n" + line + "two\n" + line + "three\n" + line + "four\n"));
+}
+
+TEST_F(Logs, CatchUpAtTheEndOrSayWhatIsMissing) {
+  ::testing::internal::CaptureStderr();
+  {
+    const Logging logging(2, "info", folder_);
+    std::filesystem::rename(folder_, folder_.string() + "-away");
+    log_info("one");
+    std::filesystem::rename(folder_.string() + "-away", folder_);
+  }
+  EXPECT_THAT(captured(), AllOf(HasSubstr("[2] warning the log cannot"), HasSubstr("is written again")));
+  EXPECT_THAT(file(2), HasSubstr("info one\n"));
+
+  ::testing::internal::CaptureStderr();
+  {
+    const Logging logging(0, "info", folder_);
+    std::filesystem::remove_all(folder_);
+    log_info("lost");
+  }
+  EXPECT_THAT(captured(), AllOf(HasSubstr("[0] warning the log ends early: "), HasSubstr("1 record waits")));
+}
+
+TEST_F(Logs, AFileThatCannotBeOpenedIsAnError) {
   try {
     const Logging logging(0, "info", folder_ / "gone");
     FAIL();

@@ -9,12 +9,15 @@
 #include <sstream>
 
 #include "base/error.h"
+#include "tests/base/file_size_limit.h"
+#include "tests/base/write_failure.h"
 
 namespace headroom {
 namespace {
 
 using nlohmann::ordered_json;
 using ::testing::HasSubstr;
+using ::testing::Optional;
 
 class Metrics : public ::testing::Test {
  protected:
@@ -89,6 +92,36 @@ TEST_F(Metrics, AFileOfAnotherKindIsRefusedAndLeftAlone) {
     }
     EXPECT_EQ(content(), foreign);
   }
+}
+
+// The record of every step is there in the end, once and in its place, whatever became of the disk meanwhile.
+TEST_F(Metrics, WaitForADiskThatIsFull) {
+  MetricsWriter metrics(file_, 0);
+  metrics.write({{"step", 1}});
+  EXPECT_EQ(metrics.trouble(), std::nullopt);
+  {
+    const test::FileSizeLimit limit(15);
+    metrics.write({{"step", 2}});
+    metrics.write({{"step", 3}});
+    EXPECT_THAT(metrics.trouble(), Optional(HasSubstr("2 records wait")));
+    EXPECT_THAT(test::failure([&] { metrics.sync(); }), HasSubstr("metrics.jsonl"));
+  }
+  EXPECT_EQ(content(), "{\"step\":1}\n");
+  metrics.sync();
+  EXPECT_EQ(metrics.trouble(), std::nullopt);
+  EXPECT_EQ(content(), "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n");
+}
+
+TEST_F(Metrics, WaitForADirectoryThatVanished) {
+  MetricsWriter metrics(file_, 0);
+  metrics.write({{"step", 1}});
+  std::filesystem::remove_all(folder_);
+  metrics.write({{"step", 2}});
+  EXPECT_THAT(metrics.trouble(), Optional(HasSubstr("No such file")));
+  std::filesystem::create_directories(folder_);
+  metrics.write({{"step", 3}});
+  EXPECT_EQ(metrics.trouble(), std::nullopt);
+  EXPECT_EQ(content(), "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n");
 }
 
 }  // namespace

@@ -11,10 +11,15 @@
 #include <map>
 #include <sstream>
 
+#include "tests/base/file_size_limit.h"
+#include "tests/base/write_failure.h"
+
 namespace headroom {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Optional;
 using ::testing::Pair;
 
 TEST(Crc32c, KnownVectors) {
@@ -145,6 +150,35 @@ TEST_F(Events, TwoWritersOfOneSecondHaveFilesOfTheirOwn) {
   const EventWriter second(folder_, 0);
   EXPECT_NE(first.path(), second.path());
   EXPECT_NE(first.path().filename().string().find("tfevents"), std::string::npos);
+}
+
+TEST_F(Events, BeginOnAFullDiskAsWell) {
+  const test::FileSizeLimit limit(10);
+  EventWriter writer(folder_, 0);  // the file is there, its first events do not fit
+  writer.write(1, {{"loss", 3.0}});
+  EXPECT_THAT(writer.trouble(), Optional(HasSubstr("3 records wait")));
+  EXPECT_THAT(test::failure([&] { writer.sync(); }), HasSubstr("tfevents"));
+  EXPECT_TRUE(records(writer.path()).empty());
+}
+
+TEST_F(Events, AreWholeAndInOrderAfterTrouble) {
+  EventWriter writer(folder_, 0);
+  {
+    const test::FileSizeLimit limit(std::filesystem::file_size(writer.path()) + 20);  // half an event would fit
+    writer.write(1, {{"loss", 3.0}});
+  }
+  EXPECT_EQ(records(writer.path()).size(), 2u);
+  std::filesystem::rename(folder_, folder_.string() + "-away");
+  writer.write(2, {{"loss", 2.0}});
+  EXPECT_THAT(writer.trouble(), Optional(HasSubstr("2 records wait")));
+  std::filesystem::rename(folder_.string() + "-away", folder_);
+  writer.sync();
+  EXPECT_EQ(writer.trouble(), std::nullopt);
+  const auto payloads = records(writer.path());
+  ASSERT_EQ(payloads.size(), 4u);
+  for (const std::size_t step : {1, 2}) {
+    EXPECT_EQ(load<std::uint64_t>(decode(payloads[step + 1])[1].second, 0), step);
+  }
 }
 
 TEST(ScalarsOf, FlattensAMetricsRecord) {

@@ -3,12 +3,16 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <optional>
+#include <span>
 
 #include "analysis/monitor.h"
 #include "analysis/snapshot_reader.h"
 #include "analysis/snapshot_schema.h"
 #include "tests/analysis/fake_model.h"
+#include "tests/base/file_size_limit.h"
 #include "tests/mpi_world.h"
 
 namespace headroom {
@@ -116,6 +120,34 @@ TEST(SnapshotLayouts, AFailureToWriteReachesEveryRank) {
       EXPECT_FALSE(error.hint().empty());
     }
   }
+}
+
+TEST(SnapshotLayouts, AFullDiskOnRank0ReachesEveryRankAndLeavesNothing) {
+  std::string directory = ::testing::TempDir() + "snapshot_full_XXXXXX";
+  EXPECT_NE(::mkdtemp(directory.data()), nullptr);
+  for (const Layout& layout : layouts_of(test_runtime().size())) {
+    const Mesh mesh(test_runtime().world(), layout);
+    const bool root = mesh.world().rank() == 0;
+    std::optional<test::FileSizeLimit> limit;
+    if (root) limit.emplace(5000);
+    std::string message;
+    try {
+      test::fake_snapshot(mesh, FakeModel::config(KvBiasKind::none, 3), DType::f32, test::fake_probe(),
+                          directory + "/snapshot.h5");
+      ADD_FAILURE() << "no Error on rank " << mesh.world().rank();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::disk_full);
+      EXPECT_FALSE(error.hint().empty());
+      message = error.what();
+    }
+    limit.reset();
+    EXPECT_NE(message.find("File too large"), std::string::npos) << message;
+    const auto bytes = std::as_bytes(std::span<const char>(message.data(), message.size()));
+    const auto told = mesh.world().broadcast_bytes(bytes, 0);
+    EXPECT_TRUE(std::ranges::equal(told, bytes)) << "rank " << mesh.world().rank() << ": " << message;
+    EXPECT_TRUE(std::filesystem::is_empty(directory));
+  }
+  std::filesystem::remove_all(directory);
 }
 
 TEST(MonitorLayouts, EveryLayoutRecordsTheSame) {
