@@ -32,7 +32,7 @@ namespace headroom {
 struct CheckpointText {
   std::int64_t step = 0;
   std::int64_t tokens = 0;
-  CheckpointIdentity identity;
+  CheckpointIdentity identity{};
   nlohmann::ordered_json state = nlohmann::ordered_json::object();
   nlohmann::ordered_json about = nlohmann::ordered_json::object();
   std::string config_toml{};

@@ -96,6 +96,7 @@ void Run::announce(int threads, const std::vector<std::string>& device_notes) {
   Communicator& group = mesh_->data().size() > 1 ? mesh_->data() : mesh_->tensor();
   const AllReduceTiming timing = time_all_reduce(group, kAllReduceProbe, device_);
   if (!root()) return;
+  if (directory_.took_over()) log_warning("took over the lock that was left behind by {}", *directory_.took_over());
   log_info("{}", version_line());
   log_info("{}", table);
   if (mesh_->world().size() > 1) {
@@ -311,6 +312,15 @@ void Run::keep_record(const ordered_json& record) {
   if (!root()) return;
   metrics_->write(record);
   if (events_) events_->write(state_.step, scalars_of(record));
+  tell_trouble("metrics", metrics_->trouble(), metrics_in_trouble_);
+  if (events_) tell_trouble("TensorBoard events", events_->trouble(), events_in_trouble_);
+}
+
+// Once when records begin to wait for a file, and once when they no longer do.
+void Run::tell_trouble(const char* what, const std::optional<std::string>& trouble, bool& told) {
+  if (trouble && !told) log_error("{} wait in memory and training goes on: {}", what, *trouble);
+  if (!trouble && told) log_warning("{} are on the disk again, all of them", what);
+  told = trouble.has_value();
 }
 
 // ---- checkpoints ---------------------------------------------------------------------------------------------------

@@ -68,6 +68,7 @@ class Run {
   bool look(nlohmann::ordered_json& record);
   bool finish_step(nlohmann::ordered_json record);
   void keep_record(const nlohmann::ordered_json& record);
+  static void tell_trouble(const char* what, const std::optional<std::string>& trouble, bool& told);
   void give_up_or_roll_back();
   CheckpointText checkpoint_text();
   void finish();
@@ -94,6 +95,8 @@ class Run {
   // Rank 0's, which belong to the whole run.
   std::optional<MetricsWriter> metrics_;
   std::optional<EventWriter> events_;
+  bool metrics_in_trouble_ = false;
+  bool events_in_trouble_ = false;
 };
 
 }  // namespace headroom

@@ -9,6 +9,7 @@
 #include "tensor/transfer.h"
 #include "tests/mpi_world.h"
 #include "tests/needs_gpu.h"
+#include "tests/trainer/mpi/shared_directory.h"
 #include "tests/trainer/mpi/step_batches.h"
 #include "trainer/checkpoint_reader.h"
 #include "trainer/checkpoint_writer.h"
@@ -151,7 +152,7 @@ TEST_F(GpuEngine, GoesOnFromACheckpointToTheBit) {
     Engine first(config, mesh, Device::cuda);
     train(first, config, mesh, 1, 3);
     CheckpointWriter writer(CheckpointDirectory(directory.path()), first, mesh, {});
-    writer.begin({.step = 3});
+    writer.begin({.step = 3, .identity = {}});
     const std::filesystem::path checkpoint = writer.finish().path;
     Engine second(config, mesh, Device::cuda);
     load_tensors(checkpoint, verified_manifest(checkpoint, mesh.world()), second, mesh);
