@@ -7,12 +7,14 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/activity.h"
 #include "base/file.h"
 
 namespace headroom {
 
-AppendFile::AppendFile(std::filesystem::path path)
-    : path_(std::move(path)), file_(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)) {
+AppendFile::AppendFile(std::filesystem::path path) : path_(std::move(path)) {
+  const Activity activity("open", path_);
+  file_ = Descriptor(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
   if (!file_) throw_write_error(path_, "open", errno);
   struct stat status {};
   if (::fstat(file_.get(), &status) != 0) throw_write_error(path_, "examine", errno);
@@ -20,6 +22,7 @@ AppendFile::AppendFile(std::filesystem::path path)
 }
 
 void AppendFile::append(std::string_view record) {
+  const Activity activity("append", path_);
   const int error = write_all(file_.get(), record);
   if (error != 0) {
     // Taking the part back needs no space.
@@ -30,6 +33,7 @@ void AppendFile::append(std::string_view record) {
 }
 
 void AppendFile::sync() {
+  const Activity activity("fsync", path_);
   if (::fsync(file_.get()) != 0) throw_write_error(path_, "synchronise", errno);
 }
 
