@@ -1,9 +1,9 @@
 #include "base/last_resort.h"
 
-#include <signal.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <csignal>
 
 #include "base/error.h"
 

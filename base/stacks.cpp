@@ -4,7 +4,6 @@
 #include <dlfcn.h>
 #include <execinfo.h>
 #include <semaphore.h>
-#include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cmath>
+#include <csignal>
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
@@ -39,7 +39,7 @@ struct Capture {
   sem_t done = {};
   bool stuck = false;  // a handler began and never ended: the frames are its for good
 };
-static_assert(std::atomic<pid_t>::is_always_lock_free && std::atomic<int>::is_always_lock_free, "for signal handlers");
+static_assert(std::atomic<pid_t>::is_always_lock_free, "for signal handlers");
 Capture capture;
 
 // Runs in the interrupted thread: backtrace() allocates nothing once its library is loaded, sem_post is made for this.

@@ -2,8 +2,9 @@
 #include "base/last_resort.h"
 
 #include <gtest/gtest.h>
-#include <signal.h>
 #include <unistd.h>
+
+#include <csignal>
 
 namespace headroom {
 namespace {

@@ -4,8 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
-#include <signal.h>
 
+#include <csignal>
 #include <future>
 #include <latch>
 #include <thread>

@@ -4,10 +4,10 @@
 //   absent   it never calls it
 //   frozen   it is stopped before it calls it
 //   reading  it reads a file that does not answer; only its own watchdog has a limit
-#include <signal.h>
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
 #include <cstdio>
 #include <string_view>
 
