@@ -7,16 +7,19 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/activity.h"
 #include "base/file.h"
 
 namespace headroom {
 
-AppendFile::AppendFile(std::filesystem::path path)
-    : path_(std::move(path)), file_(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666)) {
+AppendFile::AppendFile(std::filesystem::path path) : path_(std::move(path)) {
+  const Activity activity("open", path_);
+  file_ = Descriptor(::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666));
   if (!file_) throw_write_error(path_, "open", errno);
 }
 
 void AppendFile::append(std::string_view record) {
+  const Activity activity("append", path_);
   if (half_) cut(*half_);
   const std::uint64_t before = size();
   int error = write_all(file_.get(), record);
@@ -34,6 +37,7 @@ void AppendFile::cut(std::uint64_t size) {
 }
 
 void AppendFile::sync() {
+  const Activity activity("fsync", path_);
   if (::fsync(file_.get()) != 0) throw_write_error(path_, "synchronise", errno);
 }
 

@@ -5,6 +5,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/activity.h"
+
 namespace headroom {
 
 Descriptor::~Descriptor() {
@@ -30,6 +32,7 @@ int write_all(int descriptor, std::string_view bytes) {
       return errno;
     }
     bytes.remove_prefix(static_cast<std::size_t>(written));
+    note_progress();
   }
   return 0;
 }

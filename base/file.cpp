@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <system_error>
 
+#include "base/activity.h"
 #include "base/descriptor.h"
 #include "base/error.h"
 
@@ -28,6 +29,7 @@ void throw_read_error(const std::filesystem::path& path, int error_number) {
 }
 
 std::string read_file(const std::filesystem::path& path) {
+  const Activity activity("read", path);
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file) throw_read_error(path, errno);
   std::string content;
@@ -39,11 +41,13 @@ std::string read_file(const std::filesystem::path& path) {
       throw_read_error(path, errno);
     }
     if (count == 0) return content;
+    note_progress();
     content.append(block, static_cast<std::size_t>(count));
   }
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view content) {
+  const Activity activity("write", path);
   const std::filesystem::path partial = path.string() + ".partial";
   Descriptor file(::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666));
   if (!file) throw_write_error(partial, "create", errno);
@@ -60,6 +64,7 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
 }
 
 void make_directories(const std::filesystem::path& path) {
+  const Activity activity("mkdir", path);
   std::error_code error;
   std::filesystem::create_directories(path, error);
   if (error) throw_write_error(path, "create the directory", error.value());
@@ -67,6 +72,7 @@ void make_directories(const std::filesystem::path& path) {
 
 void sync_directory(const std::filesystem::path& directory) {
   const std::filesystem::path path = directory.empty() ? "." : directory;
+  const Activity activity("fsync", path);
   const Descriptor opened(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!opened) throw_write_error(path, "open", errno);
   // Some network file systems have nothing to synchronise for a directory and say so with EINVAL.

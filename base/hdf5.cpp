@@ -8,6 +8,7 @@
 #include <limits>
 #include <system_error>
 
+#include "base/activity.h"
 #include "base/file.h"
 #include "base/hdf5_state.h"
 #include "base/seal.h"
@@ -59,6 +60,7 @@ H5File H5File::create(const std::filesystem::path& path) {
   state->path = path;
   state->working = path.string() + ".partial";
   state->writing = true;
+  const Activity activity("create", state->working);
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   H5Pset_libver_bounds(access.get(), H5F_LIBVER_V110, H5F_LIBVER_V110);
   H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG);
@@ -72,6 +74,7 @@ H5File H5File::open(const std::filesystem::path& path) {
   hdf5::silence_error_stack();
   auto state = std::make_unique<State>();
   state->path = state->working = path;
+  const Activity activity("open", state->working);
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) {
     throw Error(ExitCode::bad_checkpoint, fmt::format("{}: cannot open: {}", path.string(), hdf5::error_text(errno)));
@@ -94,6 +97,7 @@ H5File H5File::open(const std::filesystem::path& path) {
 void H5File::commit(Sealing sealing) {
   State& state = *state_;
   state.expect_writing();
+  const Activity activity("commit", state.working);
   const bool closed = H5Fclose(state.file) >= 0;
   state.file = -1;
   state.written(closed, "close the file", "");
@@ -122,6 +126,7 @@ void H5File::commit(Sealing sealing) {
 
 void H5File::make_group(const std::string& group) {
   state_->expect_writing();
+  const Activity activity("write", state_->working);
   const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
   H5Pset_create_intermediate_group(links.get(), 1);
   const Handle handle(H5Gcreate2(state_->file, group.c_str(), links.get(), H5P_DEFAULT, H5P_DEFAULT), H5Gclose);
@@ -130,6 +135,7 @@ void H5File::make_group(const std::string& group) {
 
 bool H5File::contains(const std::string& object) const {
   state_->expect_open();
+  const Activity activity("read", state_->working);
   // H5Lexists demands that every group on the way exists.
   for (std::size_t end = object.find('/', 1); end != std::string::npos; end = object.find('/', end + 1)) {
     if (H5Lexists(state_->file, object.substr(0, end).c_str(), H5P_DEFAULT) <= 0) return false;
@@ -139,6 +145,7 @@ bool H5File::contains(const std::string& object) const {
 
 std::vector<std::string> H5File::children(const std::string& group) const {
   state_->expect_open();
+  const Activity activity("read", state_->working);
   const Handle handle(H5Gopen2(state_->file, group.c_str(), H5P_DEFAULT), H5Gclose);
   if (!handle.valid()) state_->fail("find the group", group);
   std::vector<std::string> names;
@@ -204,6 +211,7 @@ void H5File::write_numbers(const std::string& dataset, H5Type type, const void* 
                            const H5Dims& dims) {
   HEADROOM_CHECK(size == elements(dims), "{} values for `{}` of shape {}", size, dataset, text_of(dims));
   const hid_t numbers = memory_type(type);
+  const Activity activity("write", state_->working);
   const Handle handle = state_->make_dataset(dataset, numbers, dims, false);
   const bool done = size == 0 || H5Dwrite(handle.get(), numbers, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0;
   state_->written(done, "write the dataset", dataset);
@@ -218,6 +226,7 @@ void H5File::write_text(const std::string& dataset, std::span<const std::string>
   for (const std::string& value : values) pointers.push_back(clean.emplace_back(hdf5::without_nul(value)).c_str());
   const Handle type = text_type();
   const Handle handle = state_->make_dataset(dataset, type.get(), dims, true);
+  const Activity activity("write", state_->working);
   const bool done =
       values.empty() || H5Dwrite(handle.get(), type.get(), H5S_ALL, H5S_ALL, H5P_DEFAULT, pointers.data()) >= 0;
   state_->written(done, "write the dataset", dataset);
@@ -227,6 +236,7 @@ void H5File::write_numbers_slab(const std::string& dataset, H5Type type, const v
                                 const H5Dims& offset, const H5Dims& count) {
   state_->expect_writing();
   HEADROOM_CHECK(size == elements(count), "{} values for a slab {} of `{}`", size, text_of(count), dataset);
+  const Activity activity("write", state_->working);
   const Handle handle = state_->typed_dataset(dataset, type);
   const Handle file_space = state_->slab(handle.get(), dataset, offset, count);
   const Handle memory_space = space_of(count);
@@ -269,6 +279,7 @@ std::int64_t H5File::place_in_file(const std::string& dataset) const {
 }
 
 void H5File::read_numbers(const std::string& dataset, H5Type type, void* values, std::size_t size) const {
+  const Activity activity("read", state_->working);
   const Handle handle = state_->typed_dataset(dataset, type);
   if (size == 0) return;
   if (H5Dread(handle.get(), memory_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values) < 0) {
@@ -279,6 +290,7 @@ void H5File::read_numbers(const std::string& dataset, H5Type type, void* values,
 void H5File::read_numbers_slab(const std::string& dataset, H5Type type, void* values, std::size_t size,
                                const H5Dims& offset, const H5Dims& count) const {
   HEADROOM_CHECK(size == elements(count), "room for {} values, a slab {} of `{}`", size, text_of(count), dataset);
+  const Activity activity("read", state_->working);
   const Handle handle = state_->typed_dataset(dataset, type);
   const Handle file_space = state_->slab(handle.get(), dataset, offset, count);
   const Handle memory_space = space_of(count);
@@ -289,6 +301,7 @@ void H5File::read_numbers_slab(const std::string& dataset, H5Type type, void* va
 }
 
 H5Array<std::string> H5File::read_text(const std::string& dataset) const {
+  const Activity activity("read", state_->working);
   const Handle handle = state_->typed_dataset(dataset, H5Type::text);
   const Handle space(H5Dget_space(handle.get()), H5Sclose);
   const Handle type = text_type();

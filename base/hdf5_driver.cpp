@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/activity.h"
 #include "base/error.h"
 
 namespace headroom {
@@ -122,6 +123,7 @@ herr_t read_bytes(H5FD_t* file, H5FD_mem_t /*type*/, hid_t /*transfer*/, haddr_t
     if (count < 0) return -1;
     if (count == 0) break;
     done += static_cast<std::size_t>(count);
+    note_progress();
   }
   std::memset(out + done, 0, size - done);  // past the end of the file: zeros, as HDF5 expects
   for (const Unwritten& block : recording.unwritten) {
@@ -145,6 +147,7 @@ herr_t write_bytes(H5FD_t* file, H5FD_mem_t type, hid_t /*transfer*/, haddr_t ad
       break;
     }
     done += static_cast<std::size_t>(count);
+    note_progress();
   }
   if (done < size && type != H5FD_MEM_DRAW) recording.unwritten.push_back({address + done, {in + done, in + size}});
   recording.end_of_file = std::max<haddr_t>(recording.end_of_file, address + size);

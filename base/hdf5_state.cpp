@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <system_error>
 
+#include "base/activity.h"
+
 namespace headroom {
 namespace {
 
@@ -105,6 +107,7 @@ std::string error_text(int error_number) {
 using hdf5::Handle;
 
 void H5File::State::discard() {
+  const Activity activity("close", working);
   if (file >= 0) H5Fclose(file);
   file = -1;
   H5Eclear2(H5E_DEFAULT);
@@ -141,6 +144,7 @@ void H5File::State::expect_open() const {
 
 Handle H5File::State::dataset(const std::string& name) const {
   expect_open();
+  const Activity activity("read", working);
   Handle handle(H5Dopen2(file, name.c_str(), H5P_DEFAULT), H5Dclose);
   if (!handle.valid()) fail("find the dataset", name);
   return handle;
@@ -161,6 +165,7 @@ void H5File::State::expect_type(const std::string& object, H5Type found, H5Type 
 
 Handle H5File::State::make_dataset(const std::string& name, hid_t type, const H5Dims& dims, bool fill) const {
   expect_writing();
+  const Activity activity("write", working);
   const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
   const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
   H5Pset_create_intermediate_group(links.get(), 1);
@@ -193,6 +198,7 @@ Handle H5File::State::slab(hid_t dataset_id, const std::string& name, const H5Di
 
 Handle H5File::State::attribute(const std::string& object, const std::string& name, H5Type wanted) const {
   expect_open();
+  const Activity activity("read", working);
   const std::string place = object + "@" + name;
   Handle handle(H5Aopen_by_name(file, object.c_str(), name.c_str(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
   if (!handle.valid()) fail("find the attribute", place);
@@ -204,6 +210,7 @@ Handle H5File::State::attribute(const std::string& object, const std::string& na
 void H5File::State::set_attribute(const std::string& object, const std::string& name, hid_t type, const void* value,
                                   const H5Dims& dims) const {
   expect_writing();
+  const Activity activity("write", working);
   const Handle space = hdf5::space_of(dims);
   const Handle handle(
       H5Acreate_by_name(file, object.c_str(), name.c_str(), type, space.get(), H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT),

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/activity.h"
 #include "base/descriptor.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -17,6 +18,7 @@ namespace headroom {
 static_assert(std::endian::native == std::endian::little, "mapped files are little-endian and read as they are");
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
+  const Activity activity("open", path);
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file) throw_read_error(path, errno);
   struct stat status = {};

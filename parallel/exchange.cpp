@@ -5,10 +5,14 @@
 #include <cstdio>
 #include <exception>
 
+#include "base/activity.h"
+
 namespace headroom {
 namespace {
 
 constexpr int kMaxInFlight = 16;  // receives posted a peer; bounds the list that every poll looks through
+
+constexpr std::size_t kMostNamed = 8;  // missing ranks in a message
 
 // How long a failing rank waits for messages that are on their way into memory that is about to go.
 constexpr std::chrono::milliseconds kLastMessages{500};
@@ -26,14 +30,14 @@ Exchange::Exchange(std::shared_ptr<MpiGroup> group, const Announcement& announce
       segment_bytes_(segment_bytes),
       inbox_(std::move(inbox)),
       tag_(group_->next_tag()),
-      unwinding_at_start_(std::uncaught_exceptions()) {
+      unwinding_at_start_(std::uncaught_exceptions()),
+      peers_(std::make_shared<std::vector<Peer>>(static_cast<std::size_t>(group_->size() - 1))) {
   // Each rank begins with its right neighbour, so that not all send to rank 0 first.
   for (int distance = 1; distance < group_->size(); ++distance) {
-    Peer peer;
+    Peer& peer = (*peers_)[static_cast<std::size_t>(distance - 1)];
     peer.rank = (group_->rank() + distance) % group_->size();
     peer.route = routes[static_cast<std::size_t>(peer.rank)];
     to_receive_ += 1 + segments_of(peer.route.receive_bytes, segment_bytes_);
-    peers_.push_back(peer);
   }
   try {
     start();
@@ -62,8 +66,24 @@ std::string Exchange::name(const char* call) const {
   return fmt::format("{} in {}", call, name_of(announcement_->collective));
 }
 
+std::string Exchange::describe_waiting() const {
+  std::vector<int> missing;
+  for (const Peer& peer : *peers_) {
+    if (!peer.heard) missing.push_back(group_->world_rank(peer.rank));
+  }
+  const std::string call = describe(*announcement_);
+  if (missing.empty()) return fmt::format("{} (called by all {} ranks)", call, group_->size());
+  std::sort(missing.begin(), missing.end());
+  std::string names;
+  for (std::size_t i = 0; i < std::min(missing.size(), kMostNamed); ++i) {
+    names += fmt::format("{}{}", i == 0 ? "" : ", ", missing[i]);
+  }
+  if (missing.size() > kMostNamed) names += fmt::format(" and {} more", missing.size() - kMostNamed);
+  return fmt::format("{} (not called by rank{} {})", call, missing.size() == 1 ? "" : "s", names);
+}
+
 void Exchange::start() {
-  for (std::size_t i = 0; i < peers_.size(); ++i) receive(&peers_[i].announcement, sizeof(Announcement), {i, -1});
+  for (std::size_t i = 0; i < peers_->size(); ++i) receive(&(*peers_)[i].announcement, sizeof(Announcement), {i, -1});
   post_sends();
 }
 
@@ -73,12 +93,12 @@ void Exchange::post_sends() {
                                &sends_.emplace_back(MPI_REQUEST_NULL));
     if (code != MPI_SUCCESS) group_->check(code, name("MPI_Isend"));
   };
-  for (const Peer& peer : peers_) send(announcement_.get(), sizeof(Announcement), peer.rank);
+  for (const Peer& peer : *peers_) send(announcement_.get(), sizeof(Announcement), peer.rank);
   // Segment by segment over all peers, so that each has something to begin with.
   bool more = true;
   for (std::int64_t begin = 0; more; begin += segment_bytes_) {
     more = false;
-    for (const Peer& peer : peers_) {
+    for (const Peer& peer : *peers_) {
       if (begin >= peer.route.send_bytes) continue;
       const std::int64_t bytes = std::min(segment_bytes_, peer.route.send_bytes - begin);
       send(peer.route.send + begin, bytes, peer.rank);
@@ -90,14 +110,14 @@ void Exchange::post_sends() {
 
 void Exchange::receive(void* place, std::int64_t bytes, Purpose purpose) {
   purposes_.push_back(purpose);
-  const int code = MPI_Irecv(place, static_cast<int>(bytes), MPI_BYTE, peers_[purpose.peer].rank, tag_, group_->comm(),
-                             &receives_.emplace_back(MPI_REQUEST_NULL));
+  const int code = MPI_Irecv(place, static_cast<int>(bytes), MPI_BYTE, (*peers_)[purpose.peer].rank, tag_,
+                             group_->comm(), &receives_.emplace_back(MPI_REQUEST_NULL));
   if (code != MPI_SUCCESS) group_->check(code, name("MPI_Irecv"));
 }
 
 void Exchange::post_receives() {
-  for (std::size_t i = 0; i < peers_.size(); ++i) {
-    Peer& peer = peers_[i];
+  for (std::size_t i = 0; i < peers_->size(); ++i) {
+    Peer& peer = (*peers_)[i];
     const std::int64_t bytes = peer.route.receive_bytes;
     while (peer.heard && peer.in_flight < kMaxInFlight && peer.next_segment * segment_bytes_ < bytes) {
       std::byte* const place = inbox_->place(peer.rank, peer.next_segment);
@@ -136,8 +156,9 @@ bool Exchange::receive_some() {
 }
 
 void Exchange::take_in(const Purpose& purpose, const MPI_Status& status) {
-  Peer& peer = peers_[purpose.peer];
+  Peer& peer = (*peers_)[purpose.peer];
   --to_receive_;
+  note_progress();
   if (purpose.segment < 0) {
     compare(peer);
     peer.heard = true;
@@ -192,6 +213,9 @@ bool Exchange::progress() {
 void Exchange::wait() {
   if (state_ == State::complete) return;
   const WaitingClock clock(*group_);
+  const Activity activity(
+      Activity::Kind::communication,
+      [](const void* exchange) { return static_cast<const Exchange*>(exchange)->describe_waiting(); }, this);
   const std::shared_ptr<MpiGroup::Underway> underway = group_->underway();
   while (!progress()) {
     // Another rank may first need something of this one for an exchange that it waits for. From the back, because one
@@ -213,7 +237,7 @@ void Exchange::give_up() noexcept {
     if (request != MPI_REQUEST_NULL) MPI_Request_free(&request);
   }
   group_->keep(std::move(inbox_));
-  group_->keep(std::make_shared<std::vector<Peer>>(std::move(peers_)));
+  group_->keep(peers_);
   group_->keep(std::const_pointer_cast<Announcement>(announcement_));
 }
 

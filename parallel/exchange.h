@@ -6,7 +6,9 @@
 // its way.
 #pragma once
 
+#include <atomic>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "parallel/announcement.h"
@@ -44,13 +46,17 @@ class Exchange final : public Pending {
   bool progress() override;
   void wait() override;
 
+  // The call, and who has not made it yet: "all_reduce of 12 f32 elements (not called by rank 2)". Ranks are the
+  // world's. From any thread, while this one waits.
+  std::string describe_waiting() const;
+
  private:
   enum class State : std::uint8_t { moving, complete, given_up };
 
   // One rank that this one exchanges blocks with.
   struct Peer {
     int rank = 0;
-    bool heard = false;  // its announcement is here and matches
+    std::atomic<bool> heard = false;  // its announcement is here and matches
     Announcement announcement{};
     Route route;
     std::int64_t next_segment = 0;  // to post a receive for
@@ -84,8 +90,8 @@ class Exchange final : public Pending {
   int tag_;
   int unwinding_at_start_;
   State state_ = State::moving;
-  std::vector<Peer> peers_;
-  std::int64_t to_receive_ = 0;  // announcements and segments still to come
+  std::shared_ptr<std::vector<Peer>> peers_;  // shared: as the announcement
+  std::int64_t to_receive_ = 0;               // announcements and segments still to come
   std::vector<MPI_Request> sends_;
   std::vector<MPI_Request> receives_;
   std::vector<Purpose> purposes_;  // of receives_, entry by entry

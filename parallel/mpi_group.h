@@ -24,6 +24,8 @@ class MpiGroup {
   MPI_Comm comm() const { return comm_.get(); }
   int rank() const { return rank_; }
   int size() const { return size_; }
+  // The rank in MPI_COMM_WORLD that a rank of this group is: what a person finds in the logs.
+  int world_rank(int rank) const { return world_ranks_[static_cast<std::size_t>(rank)]; }
   const std::shared_ptr<Underway>& underway() const { return underway_; }
   ScratchPool& scratch() { return scratch_; }
 
@@ -44,6 +46,7 @@ class MpiGroup {
   mpi::Comm comm_;
   int rank_ = 0;
   int size_ = 1;
+  std::vector<int> world_ranks_;
   int tag_ = 0;
   int last_tag_ = 0;
   std::shared_ptr<Underway> underway_;

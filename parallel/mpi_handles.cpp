@@ -1,5 +1,7 @@
 #include "parallel/mpi_handles.h"
 
+#include "base/activity.h"
+
 namespace headroom::mpi {
 
 void check(int code, std::string_view call, int rank, int size) {
@@ -20,6 +22,7 @@ Comm::~Comm() {
 }
 
 Comm Comm::duplicate(MPI_Comm from) {
+  const Activity activity("MPI_Comm_dup");
   MPI_Comm copy = MPI_COMM_NULL;
   check(MPI_Comm_dup(from, &copy), "MPI_Comm_dup", -1, 0);
   Comm comm(copy);
@@ -28,6 +31,7 @@ Comm Comm::duplicate(MPI_Comm from) {
 }
 
 Comm Comm::split(MPI_Comm from, int color, int key) {
+  const Activity activity("MPI_Comm_split");
   MPI_Comm part = MPI_COMM_NULL;
   check(MPI_Comm_split(from, color, key, &part), "MPI_Comm_split", -1, 0);
   Comm comm(part);

@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <exception>
 
+#include "base/activity.h"
+#include "base/last_resort.h"
 #include "parallel/mpi_communicator.h"
 #include "parallel/mpi_handles.h"
 
@@ -19,7 +21,10 @@ int world_rank() {
   return rank;
 }
 
+constexpr unsigned kSecondsToEnd = 10;
+
 [[noreturn]] void end_all_ranks(int status) {
+  end_process_within(kSecondsToEnd, status);  // flushing a file may hang, and so may a library that has lost ranks
   std::fflush(nullptr);
   MPI_Abort(MPI_COMM_WORLD, status);
   std::abort();
@@ -54,6 +59,7 @@ void abort_all_ranks(int status) {
   MPI_Initialized(&started);
   MPI_Finalized(&finished);
   if (started != 0 && finished == 0) end_all_ranks(status);
+  end_process_within(kSecondsToEnd, status);
   std::fflush(nullptr);
   std::_Exit(status);
 }
@@ -74,6 +80,7 @@ ParallelRuntime::ParallelRuntime(int* argc, char*** argv)
 ParallelRuntime::~ParallelRuntime() {
   if (!started_) return;
   std::set_terminate(std::abort);
+  const Activity activity("MPI_Finalize");
   MPI_Finalize();
 }
 

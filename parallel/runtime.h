@@ -9,8 +9,9 @@
 
 namespace headroom {
 
-// Ends every rank of a running MPI at once with this exit status, or this process where no MPI runs. From any thread:
-// for what watches over the others.
+// Ends every rank of a running MPI at once with this exit status, or this process where no MPI runs. Where that takes
+// more than 10 s, this process ends all the same, with the same status, which a launcher takes as a reason to end the
+// others. From any thread: for what watches over the others.
 [[noreturn]] void abort_all_ranks(int status);
 
 // Starts MPI for the lifetime of the object (RAII). When the process was not started by a launcher, MPI is left alone

@@ -43,27 +43,27 @@ std::string WatchedGroup::oldest() const {
   return fmt::format("{}, number {} of its group", describe(flights_.front().call), flights_.front().number);
 }
 
-std::optional<std::string> WatchedGroup::trouble(double now, double limit) {
+std::optional<Trouble> WatchedGroup::trouble(double now, double limit) {
   const std::lock_guard lock(mutex_);
   drop_finished(now);
   if (library_.error != nullptr) {
     if (const std::optional<std::string> error = library_.error()) {
-      return fmt::format(
+      return Trouble{fmt::format(
           "error: {}: NCCL reports \"{}\" ({})\n"
           "hint: A rank, a GPU or the network between them failed; look at the first error of all ranks' logs. "
           "NCCL_DEBUG=INFO shows what NCCL does.",
-          who_, *error, oldest());
+          who_, *error, oldest())};
     }
   }
   const double age = now - oldest_since_;
   if (flights_.empty() || age <= limit) return std::nullopt;
-  return fmt::format(
+  return Trouble{fmt::format(
       "error: {}: {}, has not finished for {:.0f} s\n"
       "hint: A rank of the group has stopped, failed, or makes other calls: look at the first error of all ranks' "
       "logs, "
       "and for the rank that names another collective here. HEADROOM_NCCL_TIMEOUT sets the limit in seconds ({:.0f}); "
       "NCCL_DEBUG=INFO shows what NCCL does.",
-      who_, oldest(), age, limit);
+      who_, oldest(), age, limit)};
 }
 
 Watchdog::Watchdog(Settings settings) : settings_(std::move(settings)), thread_([this] { run(); }) {}
@@ -77,24 +77,24 @@ Watchdog::~Watchdog() {
   thread_.join();
 }
 
-void Watchdog::watch(const std::shared_ptr<WatchedGroup>& group) {
+void Watchdog::watch(const std::shared_ptr<Watched>& watched) {
   const std::lock_guard lock(mutex_);
-  std::erase_if(groups_, [](const auto& known) { return known.expired(); });
-  groups_.push_back(group);
+  std::erase_if(watched_, [](const auto& known) { return known.expired(); });
+  watched_.push_back(watched);
 }
 
-std::vector<std::shared_ptr<WatchedGroup>> Watchdog::groups() {
+std::vector<std::shared_ptr<Watched>> Watchdog::alive() {
   const std::lock_guard lock(mutex_);
-  std::vector<std::shared_ptr<WatchedGroup>> alive;
-  for (const auto& known : groups_) {
-    if (auto group = known.lock()) alive.push_back(std::move(group));
+  std::vector<std::shared_ptr<Watched>> found;
+  for (const auto& known : watched_) {
+    if (auto watched = known.lock()) found.push_back(std::move(watched));
   }
-  return alive;
+  return found;
 }
 
-std::optional<std::string> Watchdog::look() {
-  for (const auto& group : groups()) {
-    if (auto trouble = group->trouble(settings_.now(), settings_.limit)) return trouble;
+std::optional<Trouble> Watchdog::look() {
+  for (const auto& watched : alive()) {
+    if (auto trouble = watched->trouble(settings_.now(), settings_.limit)) return trouble;
   }
   return std::nullopt;
 }
@@ -105,10 +105,10 @@ void Watchdog::run() {
   std::unique_lock lock(mutex_);
   while (!wake_.wait_for(lock, interval, [this] { return ending_; })) {
     lock.unlock();
-    if (const std::optional<std::string> trouble = look()) {
+    if (const std::optional<Trouble> trouble = look()) {
       settings_.report(*trouble);
-      for (const auto& group : groups()) group->abort();
-      settings_.end_job();
+      for (const auto& watched : alive()) watched->abort();
+      settings_.end_job(trouble->code);
       return;
     }
     lock.lock();

@@ -1,6 +1,7 @@
-// Sees to it that a collective that runs on a device cannot fail or hang unnoticed: nobody on the host waits in it, and
-// a rank that waits for the device's results waits for ever. A thread looks at every group's collectives now and then,
-// and ends the job with a message when the library reports an error or the oldest one does not finish.
+// Sees to it that nothing fails or hangs unnoticed: a thread looks at what it watches now and then, and ends the job
+// with a message when something is wrong. Watched are the collectives that run on a device, where nobody on the host
+// waits in them, and a rank that waits for the device's results waits for ever; and what the process's own threads wait
+// for (parallel/process_watch.h).
 #pragma once
 
 #include <condition_variable>
@@ -18,6 +19,24 @@
 
 namespace headroom {
 
+// What is wrong, in words for stderr that end in what to do about it, and the exit code it stands for.
+struct Trouble {
+  std::string message;
+  ExitCode code = ExitCode::communication;
+};
+
+// Something that a watchdog looks at, from its own thread.
+class Watched {
+ public:
+  virtual ~Watched() = default;
+
+  // What is wrong, if anything, when nothing may take more than `limit` seconds. `now` is of the watchdog's clock.
+  virtual std::optional<Trouble> trouble(double now, double limit) = 0;
+
+  // Lets go whoever waits in it, where that is possible, before the job ends.
+  virtual void abort() = 0;
+};
+
 // A collective under way on a device.
 class DeviceWork {
  public:
@@ -27,7 +46,7 @@ class DeviceWork {
 };
 
 // The collectives of one group of ranks. They finish in the order in which they were started.
-class WatchedGroup {
+class WatchedGroup final : public Watched {
  public:
   // The library behind the group, called from the watchdog's thread.
   struct Library {
@@ -44,11 +63,10 @@ class WatchedGroup {
   // After this nothing of the group is called any more.
   void close();
 
-  // What is wrong and what to do about it, if anything: the library's error, or a collective that has been the oldest
-  // for more than `limit` seconds.
-  std::optional<std::string> trouble(double now, double limit);
+  // The library's error, or a collective that has been the oldest for more than `limit` seconds.
+  std::optional<Trouble> trouble(double now, double limit) override;
 
-  void abort();
+  void abort() override;
 
   std::size_t under_way();
 
@@ -72,14 +90,14 @@ class WatchedGroup {
 class Watchdog {
  public:
   struct Settings {
-    double limit = 600.0;   // seconds a collective may take
+    double limit = 600.0;   // seconds that what is watched may take
     double interval = 1.0;  // between looks
     std::function<double()> now;
-    // All in the watchdog's thread. `begin` comes first (may be empty); `report` gets the message when something is
-    // wrong; then every group is aborted, and `end_job` is the last.
+    // All in the watchdog's thread. `begin` comes first (may be empty); `report` gets what is wrong; then everything
+    // watched is aborted, and `end_job` is the last.
     std::function<void()> begin;
-    std::function<void(const std::string&)> report;
-    std::function<void()> end_job;
+    std::function<void(const Trouble&)> report;
+    std::function<void(ExitCode)> end_job;
   };
 
   explicit Watchdog(Settings settings);
@@ -87,26 +105,26 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
-  // Until the group goes.
-  void watch(const std::shared_ptr<WatchedGroup>& group);
+  // Until it goes.
+  void watch(const std::shared_ptr<Watched>& watched);
 
   const Settings& settings() const { return settings_; }
 
  private:
   void run();
-  std::vector<std::shared_ptr<WatchedGroup>> groups();
-  std::optional<std::string> look();
+  std::vector<std::shared_ptr<Watched>> alive();
+  std::optional<Trouble> look();
 
   const Settings settings_;
   std::mutex mutex_;
   std::condition_variable wake_;
   bool ending_ = false;
-  std::vector<std::weak_ptr<WatchedGroup>> groups_;
+  std::vector<std::weak_ptr<Watched>> watched_;
   std::thread thread_;  // last: it uses the others
 };
 
-// The watchdog's limit in seconds: what HEADROOM_NCCL_TIMEOUT says, or `otherwise`. Throws ExitCode::usage when that is
-// not a positive number.
+// The limit of collectives on a device, in seconds: what HEADROOM_NCCL_TIMEOUT says, or `otherwise`. Throws
+// ExitCode::usage when that is not a positive number.
 double collective_time_limit(const char* text, double otherwise = 600.0);
 
 }  // namespace headroom

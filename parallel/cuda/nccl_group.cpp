@@ -35,8 +35,8 @@ ncclUniqueId shared_id(Communicator& host) {
 }
 
 // Aborting may itself hang, in NCCL or in the host's library; the job ends all the same.
-void report_and_end_soon(const std::string& message) {
-  std::fprintf(stderr, "%s\n", message.c_str());
+void report_and_end_soon(const Trouble& trouble) {
+  std::fprintf(stderr, "%s\n", trouble.message.c_str());
   std::fflush(nullptr);
   std::thread([] {
     std::this_thread::sleep_for(kToEndInOrder);
@@ -53,9 +53,9 @@ std::shared_ptr<Watchdog> make_watchdog(double limit, void (*abort_ranks)(int st
   settings.now = seconds_now;
   settings.begin = [device] { cudaSetDevice(device); };
   settings.report = report_and_end_soon;
-  settings.end_job = [abort_ranks] {
-    abort_ranks(static_cast<int>(ExitCode::communication));
-    std::_Exit(static_cast<int>(ExitCode::communication));
+  settings.end_job = [abort_ranks](ExitCode code) {
+    abort_ranks(static_cast<int>(code));
+    std::_Exit(static_cast<int>(code));
   };
   return std::make_shared<Watchdog>(std::move(settings));
 }
