@@ -179,11 +179,19 @@ class ConfigReader {
  public:
   void read_file(const std::filesystem::path& path, const std::string& included_from) {
     const std::string place = included_from.empty() ? path.string() : included_from;
-    const std::filesystem::path canonical = std::filesystem::weakly_canonical(path);
+    std::error_code error;  // of what cannot be looked at, opening says why
+    const std::filesystem::path canonical = std::filesystem::weakly_canonical(path, error);
     if (std::find(open_files_.begin(), open_files_.end(), canonical) != open_files_.end()) {
       fail(place, fmt::format("'{}' includes itself", path.string()));
     }
-    if (std::filesystem::is_directory(path)) fail(place, fmt::format("'{}' is a directory, not a file", path.string()));
+    const std::filesystem::file_status status = std::filesystem::status(path, error);
+    if (std::filesystem::is_directory(status)) {
+      fail(place, fmt::format("'{}' is a directory, not a file", path.string()));
+    }
+    // A device may never end. A pipe can be named on the command line, as a shell's <(...) does.
+    if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status) && !included_from.empty()) {
+      fail(place, fmt::format("'{}' is no regular file", path.string()));
+    }
     std::ifstream stream(path, std::ios::binary);
     std::ostringstream text;
     if (stream) text << stream.rdbuf();
@@ -309,7 +317,10 @@ class ConfigReader {
 RunConfig finish(ConfigReader& reader, const std::vector<std::string>& overrides) {
   for (const std::string& assignment : overrides) reader.override_key(assignment);
   check_across_keys(reader.config(), [&](const std::string& key) { return reader.origin(key); });
-  return reader.config();
+  RunConfig config = reader.config();
+  // The default gives way to a shorter context here, so that the config as it is written can be read again.
+  config.snapshot.calibration_tokens = std::min(config.snapshot.calibration_tokens, config.model.seq_len);
+  return config;
 }
 
 }  // namespace

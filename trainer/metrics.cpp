@@ -1,8 +1,10 @@
 #include "trainer/metrics.h"
 
 #include <fstream>
+#include <optional>
 #include <string>
 
+#include "analysis/step_number.h"
 #include "base/append_file.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -13,12 +15,13 @@ namespace {
 // Whether a line belongs to what came before the resumed step.
 bool kept(const std::string& line, std::int64_t number, std::int64_t step, const std::filesystem::path& file) {
   const auto record = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-  const bool is_record = record.is_object() && (!record.contains("step") || record["step"].is_number_integer());
-  if (!is_record) {
+  const bool has_step = record.is_object() && record.contains("step");
+  const std::optional<std::int64_t> its_step = has_step ? step_number(record["step"]) : std::nullopt;
+  if (!record.is_object() || (has_step && !its_step)) {
     throw Error(ExitCode::bad_checkpoint, fmt::format("'{}' line {} is no metrics record", file.string(), number),
                 "Move the file away: the run goes on without its past metrics.");
   }
-  return !record.contains("step") || record["step"].get<std::int64_t>() <= step;
+  return !its_step || *its_step <= step;
 }
 
 // Cuts the file back to what a run resumed after `step` may keep.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "analysis/step_number.h"
 #include "base/error.h"
 #include "base/file.h"
 
@@ -41,9 +42,9 @@ void drop_from(std::vector<T>& records, std::int64_t step) {
   while (!records.empty() && records.back().step >= step) records.pop_back();
 }
 
-void read_step(const nlohmann::json& line, MetricsLog& log) {
+void read_step(std::int64_t step, const nlohmann::json& line, MetricsLog& log) {
   StepRecord record;
-  record.step = line.at("step").get<std::int64_t>();
+  record.step = step;
   record.tokens = number_at(line, "tokens");
   record.loss = number_at(line, "loss");
   record.tokens_per_second = number_at(line, "tokens_per_second");
@@ -82,21 +83,25 @@ MetricsLog read_metrics(const std::filesystem::path& file) {
     begin = complete ? end + 1 : text.size();
     ++number;
     if (words.find_first_not_of(" \t\r") == std::string::npos) continue;
+    const auto refuse = [&](const std::string& why) {
+      throw Error(ExitCode::bad_data, fmt::format("{}:{}: not a record of metrics: {}", file.string(), number, why),
+                  "Is this a metrics.jsonl that Headroom wrote? docs/metrics.md describes its lines.");
+    };
     try {
       const auto line = nlohmann::json::parse(words);
       if (line.contains("run")) {
         log.run = line["run"].is_object() ? line["run"] : line;
+      } else if (const auto step = step_number(line.at("step"))) {
+        read_step(*step, line, log);
       } else {
-        read_step(line, log);
+        refuse(fmt::format("step {}", line["step"].dump()));
       }
     } catch (const nlohmann::json::exception& error) {
       if (!complete) {
         log.remark = fmt::format("line {} of {} is cut off and was left out", number, file.filename().string());
         break;
       }
-      throw Error(ExitCode::bad_data,
-                  fmt::format("{}:{}: not a record of metrics: {}", file.string(), number, error.what()),
-                  "Is this a metrics.jsonl that Headroom wrote? docs/metrics.md describes its lines.");
+      refuse(error.what());
     }
   }
   return log;

@@ -17,7 +17,7 @@ Table sentences_table(const Study& study) {
   };
   table.columns = {{"sentence", "Sentence", "the probe sentence's text", false}, {"run", "Run", "variant", false}};
   for (const auto& [key, title] : {std::pair{"bos", "with BOS"}, std::pair{"no_bos", "without"}}) {
-    const auto name = [&](const char* figure) { return fmt::format("{}_{}", figure, key); };
+    const auto name = [key = key](const char* figure) { return fmt::format("{}_{}", figure, key); };
     table.columns.push_back({name("max"), fmt::format("Max |h|, {}", title), largest("max|h|")});
     table.columns.push_back({name("max") + "_layer", "", "its layer, from 0"});
     table.columns.push_back({name("median"), fmt::format("Median, {}", title), largest("median|h|")});

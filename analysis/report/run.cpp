@@ -26,7 +26,8 @@ toml::table parse_toml(const std::string& text, const std::string& source) {
 }
 
 void read_config(const toml::table& config, Run& run) {
-  const auto whole = [&](const char* path) { return config.at_path(path).value_or(std::int64_t{0}); };
+  // Integers only: the library converts any other number without regard to its size.
+  const auto whole = [&](const char* path) { return config.at_path(path).value_exact<std::int64_t>().value_or(0); };
   const auto text = [&](const char* path) { return config.at_path(path).value_or(std::string{}); };
   Facts& facts = run.facts;
   if (const auto variant = text("variant"); !variant.empty()) run.variant = variant;

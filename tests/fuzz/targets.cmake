@@ -1,0 +1,13 @@
+# The fuzz targets as programs of libFuzzer, fuzz_TARGET each; tests/fuzz.sh runs them. `fuzz_targets` builds all.
+add_custom_target(fuzz_targets)
+file(GLOB fuzz_sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cpp)
+foreach(shared target libfuzzer seeds_test)
+  list(REMOVE_ITEM fuzz_sources ${CMAKE_CURRENT_LIST_DIR}/${shared}.cpp)
+endforeach()
+foreach(source ${fuzz_sources})
+  get_filename_component(name ${source} NAME_WE)
+  add_executable(fuzz_${name} ${source} ${CMAKE_CURRENT_LIST_DIR}/target.cpp ${CMAKE_CURRENT_LIST_DIR}/libfuzzer.cpp)
+  target_link_libraries(fuzz_${name} PRIVATE headroom_trainer)
+  target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
+  add_dependencies(fuzz_targets fuzz_${name})
+endforeach()
