@@ -1,12 +1,14 @@
 // headroom bench: a config's training step on this machine.
 #include <fmt/core.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "launch/mpi_verb.h"
 #include "launch/verbs.h"
 #include "trainer/benchmark.h"
+#include "trainer/checkpoint_benchmark.h"
 #include "trainer/config_schema.h"
 #include "trainer/hardware.h"
 #include "trainer/kernel_table.h"
@@ -56,6 +58,24 @@ void print_kernels(const KernelTable& table) {
   }
 }
 
+void print_checkpoints(const CheckpointBenchmark& result) {
+  const auto row = [](const char* label, const std::string& value) { fmt::print("{:<46} {}\n", label, value); };
+  const auto rate = [](double bytes, double seconds) {
+    return fmt::format("{:8.1f} ms  {:6.2f} GB/s", seconds * 1e3, bytes / seconds * 1e-9);
+  };
+  const auto copied = static_cast<double>(result.copy_bytes);
+  const auto written = static_cast<double>(result.bytes);
+  row("parameters", fmt::format("{:.2f} M", static_cast<double>(result.parameters) * 1e-6));
+  row("a rank's state", fmt::format("{:.1f} MB", copied * 1e-6));
+  row("plain copy of it (one thread)", rate(copied, result.plain_copy_seconds));
+  row("what a step waits for", rate(copied, result.copy_seconds));
+  row("  against the plain copy", fmt::format("{:.2f}", result.copy_seconds / result.plain_copy_seconds));
+  row("until the checkpoint is complete", rate(written, result.write_seconds));
+  row("plain read of its files", rate(written, result.read_seconds));
+  row("going on: every byte against its hash", rate(written, result.verify_seconds));
+  row("going on: tensors into the engine", rate(written, result.load_seconds));
+}
+
 class BenchVerb : public Verb {
  public:
   BenchVerb() : Verb("bench", "Time a config's training step against its own matrix products") {}
@@ -69,6 +89,11 @@ class BenchVerb : public Verb {
         ->allow_extra_args(false);
     app.add_flag("--kernels", kernels_,
                  "Time the main operations of the step alone, against memory bandwidth or arithmetic, on one rank");
+    app.add_option(
+           "--checkpoint", checkpoint_,
+           "Instead: what saving and loading the config's state cost, in this directory, which is made and removed")
+        ->excludes("--kernels")
+        ->type_name("DIR");
     app.footer(
         "Trains on random tokens; needs no corpus and writes no run directory. Prints a table, then the same as one\n"
         "line of JSON. Run on several ranks with mpirun -n N headroom bench FILE.");
@@ -81,6 +106,7 @@ class BenchVerb : public Verb {
       fmt::print("{}\n", to_json(table).dump());
       return ExitCode::done;
     }
+    if (!checkpoint_.empty()) return bench_checkpoints();
     return run_on_all_ranks([&](ParallelRuntime& runtime) {
       const BenchmarkResult result = run_benchmark(load_config(config_, overrides_), runtime);
       if (runtime.rank() == 0) {
@@ -92,8 +118,25 @@ class BenchVerb : public Verb {
   }
 
  private:
+  ExitCode bench_checkpoints() {
+    constexpr int kRounds = 5;
+    if (std::filesystem::exists(checkpoint_)) {
+      throw Error(ExitCode::usage, fmt::format("'{}' exists already", checkpoint_), "Name a directory to be made.");
+    }
+    return run_on_all_ranks([&](ParallelRuntime& runtime) {
+      const CheckpointBenchmark result =
+          benchmark_checkpoints(load_config(config_, overrides_), checkpoint_, kRounds, runtime);
+      if (runtime.rank() == 0) {
+        print_checkpoints(result);
+        fmt::print("{}\n", to_json(result).dump());
+      }
+      return ExitCode::done;
+    });
+  }
+
   std::string config_;
   std::vector<std::string> overrides_;
+  std::string checkpoint_;
   bool kernels_ = false;
 };
 

@@ -163,6 +163,10 @@ CheckpointWriter::CheckpointWriter(CheckpointDirectory directory, Engine& engine
       retention_(retention),
       stored_(accumulator_of(store_->dtype())),
       pieces_(pieces_of(*store_, engine.shard())) {
+  // What every tensor rank holds alike, the first one writes.
+  std::erase_if(pieces_, [&](const ShardPiece& piece) {
+    return mesh.tensor().rank() != 0 && (*store_)[piece.parameter].partition == Partition::replicated;
+  });
   const AdamW& optimizer = engine.optimizer();
   std::vector<Tensor> weights;
   if (optimizer.master().present()) {

@@ -10,7 +10,8 @@
 //   step-00000500/manifest.json   written last (trainer/checkpoint_manifest.h)
 //
 // Weights are those that the optimizer works on: of a bf16 model the f32 master weights, of which the model's are the
-// rounded copy. Data ranks share a model's tensors out among themselves, so that nothing is written twice.
+// rounded copy. Nothing is written twice: data ranks share a model's tensors out among themselves, and what all tensor
+// ranks hold alike, the first one writes.
 #pragma once
 
 #include <chrono>

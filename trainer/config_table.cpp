@@ -250,8 +250,8 @@ void add_faults(std::vector<ConfigKey>& keys) {
                          "without a new checkpoint in between, before the run stops all the same"));
   keys.push_back(choice(KEY(faults.signal), {"none", "USR1", "USR2"}, does_not_compute,
                         "asks the run to save and stop, like TERM and INT"));
-  keys.push_back(real(KEY(faults.timeout), kPositive, "s", does_not_compute,
-                      "that a collective or a file operation may take before the job is ended"));
+  keys.push_back(real(KEY(faults.timeout), kNotNegative, "s", does_not_compute,
+                      "that a rank may wait for others or a file system before the job is ended; 0: for ever"));
   keys.push_back(real(KEY(faults.straggler_ratio), kNotNegative, "", does_not_compute,
                       "of a rank's busy time to the median, beyond which the metrics name it; 0: never"));
   keys.push_back(

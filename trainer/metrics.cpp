@@ -1,5 +1,6 @@
 #include "trainer/metrics.h"
 
+#include <algorithm>
 #include <fstream>
 #include <optional>
 #include <string>
@@ -15,8 +16,9 @@ namespace {
 // Whether a line belongs to what came before the resumed step.
 bool kept(const std::string& line, std::int64_t number, std::int64_t step, const std::filesystem::path& file) {
   const auto record = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-  const bool has_step = record.is_object() && record.contains("step");
-  const std::optional<std::int64_t> its_step = has_step ? step_number(record["step"]) : std::nullopt;
+  const char* const key = record.is_object() && record.contains("event") ? "before_step" : "step";
+  const bool has_step = record.is_object() && record.contains(key);
+  const std::optional<std::int64_t> its_step = has_step ? step_number(record[key]) : std::nullopt;
   if (!record.is_object() || (has_step && !its_step)) {
     throw Error(ExitCode::bad_checkpoint, fmt::format("'{}' line {} is no metrics record", file.string(), number),
                 "Move the file away: the run goes on without its past metrics.");
@@ -24,9 +26,27 @@ bool kept(const std::string& line, std::int64_t number, std::int64_t step, const
   return !its_step || *its_step <= step;
 }
 
-// Cuts the file back to what a run resumed after `step` may keep.
-void cut_back(const std::filesystem::path& file, std::int64_t step) {
+void expect_prefix(const std::filesystem::path& file, const MetricsPrefix& prefix) {
+  std::ifstream stream(file, std::ios::binary);
+  RunningHash hash;
+  std::string block(std::size_t{1} << 20, '\0');
+  while (hash.bytes() < prefix.bytes && stream) {
+    stream.read(block.data(),
+                static_cast<std::streamsize>(std::min<std::uint64_t>(block.size(), prefix.bytes - hash.bytes())));
+    hash.add(std::string_view(block).substr(0, static_cast<std::size_t>(stream.gcount())));
+  }
+  if (hash.bytes() == prefix.bytes && hash.digits() == prefix.hash) return;
+  throw Error(ExitCode::bad_checkpoint,
+              fmt::format("'{}' is not as it was when the checkpoint was made: its first {} bytes were changed or cut",
+                          file.string(), prefix.bytes),
+              "Restore it, or move it away: the run goes on without its past metrics.");
+}
+
+// Cuts the file back to what a run resumed after `step` may keep, and adds that to the hash.
+void cut_back(const std::filesystem::path& file, std::int64_t step, const std::optional<MetricsPrefix>& prefix,
+              RunningHash& hash) {
   if (!std::filesystem::exists(file)) return;
+  if (prefix) expect_prefix(file, *prefix);
   const std::filesystem::path partial = file.string() + ".partial";
   std::filesystem::remove(partial);
   AppendFile beside(partial);
@@ -35,7 +55,10 @@ void cut_back(const std::filesystem::path& file, std::int64_t step) {
     std::string line;
     // A last line without its end (eof) was cut off while it was written.
     for (std::int64_t number = 1; std::getline(stream, line) && !stream.eof(); ++number) {
-      if (kept(line, number, step, file)) beside.append(line + "\n");
+      if (!kept(line, number, step, file)) continue;
+      line += '\n';
+      beside.append(line);
+      hash.add(line);
     }
     if (stream.bad()) throw Error(ExitCode::bad_checkpoint, fmt::format("cannot read '{}'", file.string()));
   }
@@ -47,12 +70,15 @@ void cut_back(const std::filesystem::path& file, std::int64_t step) {
 
 }  // namespace
 
-MetricsWriter::MetricsWriter(const std::filesystem::path& file, std::int64_t step)
-    : file_((cut_back(file, step), file)) {}
+MetricsWriter::MetricsWriter(const std::filesystem::path& file, std::int64_t step,
+                             const std::optional<MetricsPrefix>& prefix)
+    : file_((cut_back(file, step, prefix, hash_), file)) {}
 
 void MetricsWriter::write(const nlohmann::ordered_json& record) {
   // dump() writes null for what is not finite; a stray byte in a string must not lose the record.
-  file_.append(record.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
+  std::string line = record.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  hash_.add(line);
+  file_.append(std::move(line));
 }
 
 }  // namespace headroom

@@ -7,17 +7,28 @@
 #include <optional>
 #include <string>
 
+#include "base/hash.h"
 #include "base/patient_file.h"
 
 namespace headroom {
 
+// The beginning of a metrics file as a checkpoint knows it.
+struct MetricsPrefix {
+  std::uint64_t bytes = 0;
+  std::string hash;
+};
+
 class MetricsWriter {
  public:
   // Opens the file to go on after `step`, the step that training resumes from (0: from the start, whatever the file
-  // holds goes). Lines of later steps and an unfinished last line, which a killed run leaves, are dropped; lines
-  // without a step (the provenance) stay. The file is rewritten beside and renamed.
-  // Throws ExitCode::bad_checkpoint naming the line for a file that is no metrics file, ExitCode::disk_full.
-  MetricsWriter(const std::filesystem::path& file, std::int64_t step);
+  // holds goes). Lines of later steps, events before later steps, and an unfinished last line, which a killed run
+  // leaves, are dropped; lines without either (the provenance) stay. The file is rewritten beside and renamed. Throws
+  // ExitCode::bad_checkpoint naming the line for a file that is no metrics file, or where it does not begin with
+  // `prefix`; a file that is not there begins with anything. Throws ExitCode::disk_full.
+  MetricsWriter(const std::filesystem::path& file, std::int64_t step, const std::optional<MetricsPrefix>& prefix = {});
+
+  // All that was kept and written.
+  MetricsPrefix prefix() const { return {hash_.bytes(), hash_.digits()}; }
 
   // Appends the record as one line, whole or not at all; numbers that are not finite become null. Readers see it at
   // once, unless the disk does not take it: then it waits for a later call (base/patient_file.h) and trouble() says so.
@@ -30,7 +41,8 @@ class MetricsWriter {
   std::optional<std::string> trouble() const { return file_.trouble(); }
 
  private:
-  PatientFile file_;
+  RunningHash hash_;
+  PatientFile file_;  // opened once what it keeps has been hashed
 };
 
 }  // namespace headroom

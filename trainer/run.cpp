@@ -2,10 +2,12 @@
 
 #include <omp.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <utility>
 
+#include "base/activity.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/progress.h"
@@ -82,6 +84,7 @@ Run::Run(const RunConfig& config, const Mesh& mesh, Device device, const Corpus&
       monitor_(config.model.n_layers, config.model.hidden_size, device),
       snapshots_(config, corpus),
       identity_(identity_of(config, corpus)),
+      stragglers_(mesh.world(), {config.faults.straggler_ratio, config.faults.straggler_window}),
       rehearsal_(std::getenv("HEADROOM_REHEARSE"), mesh.world().rank()),
       state_(config.bad_steps),
       checkpoints_(directory_.checkpoints()),
@@ -178,11 +181,13 @@ void Run::resume(Mismatch mismatch) {
 }
 
 void Run::open_outputs() {
-  if (!root()) return;
   // The record of a step that is not finished comes again.
   const std::int64_t kept = state_.unfinished ? state_.step - 1 : state_.step;
   write_file_atomically(directory_.config_file(), to_toml(config_));
-  metrics_.emplace(directory_.metrics_file(), kept);
+  if (state_.step > 0 && !std::filesystem::exists(directory_.metrics_file())) {
+    log_warning("{} is missing: the run goes on without its past metrics", directory_.metrics_file().string());
+  }
+  metrics_.emplace(directory_.metrics_file(), kept, state_.step > 0 ? std::optional(state_.metrics) : std::nullopt);
   if (config_.log.tensorboard) events_.emplace(directory_.tensorboard(), kept);
   if (state_.step == config_.train.steps && !state_.unfinished) return;  // finished already
   std::filesystem::remove(directory_.finished_mark());
@@ -209,6 +214,7 @@ void Run::write_provenance() {
 
 ordered_json Run::one_step() {
   const std::int64_t step = state_.step + 1;
+  note_step(step);
   const std::int64_t step_tokens = config_.train.global_batch * config_.model.seq_len;
   const auto begin = Clock::now();
   const std::uint64_t first_sample = state_.next_sample();
@@ -241,6 +247,8 @@ ordered_json Run::one_step() {
   std::optional<MonitorRecord> monitor;
   if (config_.monitor.enabled) monitor = monitor_.collect(*mesh_);
   record.seconds = seconds_since(begin);
+  const std::vector<Straggler> stragglers =
+      stragglers_.note_step(record.seconds, seconds_waiting(*mesh_) - waited_before);
   if (peak_flops_ > 0.0) {
     const double flops = engine_.model().flops_per_token(config_.model.seq_len) * static_cast<double>(step_tokens);
     record.mfu = flops / record.seconds / peak_flops_;
@@ -252,6 +260,10 @@ ordered_json Run::one_step() {
     json["layer_median"] = monitor->median;
     json["layer_ratio"] = monitor->ratio;
     json["layer_argmax"] = monitor->argmax;
+  }
+  for (const Straggler& straggler : stragglers) {
+    json["stragglers"].push_back({{"rank", straggler.rank}, {"host", straggler.host}, {"ratio", straggler.ratio}});
+    if (root()) log_warning("step {}: {}", step, describe(straggler));
   }
   judge(record.outcome, first_sample, json);
   state_.took(static_cast<std::uint64_t>(config_.train.global_batch), step_tokens);
@@ -328,23 +340,26 @@ void Run::tell_trouble(const char* what, const std::optional<std::string>& troub
 // The records are on the disk before a checkpoint of their step: a run that goes on from it must find them there.
 CheckpointText Run::checkpoint_text() {
   on_root(mesh_->world(), [&] {
-    if (metrics_) metrics_->sync();
+    metrics_->sync();
+    state_.metrics = metrics_->prefix();
     return std::string();
   });
   const std::int64_t step_tokens = config_.train.global_batch * config_.model.seq_len;
   CheckpointText text{.step = state_.step, .tokens = state_.tokens, .identity = identity_, .state = state_.to_json()};
-  text.about = {{"run", config_.name},
-                {"variant", config_.variant},
-                {"time", local_time()},
-                {"host", host_name()},
-                {"version", version_line()},
-                {"libraries", library_versions()},
-                {"seed", config_.seed},
-                {"epoch", data_.epoch(state_.next_sample())},
-                {"next_lr", learning_rate(config_.optim, state_.step + 1, config_.train.steps, step_tokens)},
-                {"next_tvr", config_.optim.tvr.enabled ? ordered_json((state_.step / config_.optim.tvr.interval + 1) *
-                                                                      config_.optim.tvr.interval)
-                                                       : ordered_json()}};
+  text.about = {
+      {"run", config_.name},
+      {"variant", config_.variant},
+      {"time", local_time()},
+      {"host", host_name()},
+      {"version", version_line()},
+      {"libraries", library_versions()},
+      {"seed", config_.seed},
+      {"epoch", data_.epoch(state_.next_sample())},
+      {"next_lr",
+       learning_rate(config_.optim, std::min(state_.step + 1, config_.train.steps), config_.train.steps, step_tokens)},
+      {"next_tvr", config_.optim.tvr.enabled
+                       ? ordered_json((state_.step / config_.optim.tvr.interval + 1) * config_.optim.tvr.interval)
+                       : ordered_json()}};
   text.config_toml = to_toml(config_);
   return text;
 }
@@ -378,12 +393,13 @@ void Run::give_up_or_roll_back() {
   log_warning("{}: back to step {}, leaving their samples out ({} of {} rollbacks)", what, state_.step, rollbacks,
               config_.bad_steps.rollbacks);
   metrics_.reset();
-  metrics_.emplace(directory_.metrics_file(), state_.step);
+  metrics_.emplace(directory_.metrics_file(), state_.step, state_.metrics);
   if (events_) events_.emplace(directory_.tensorboard(), state_.step);
   ordered_json ranges = ordered_json::array();
   for (const StepHistory::BadStep& step : bad) ranges.push_back({step.samples.first, step.samples.count});
+  // Before the first step that comes again: a run that goes on from before it comes to the event once more.
   metrics_->write({{"event", "rollback"},
-                   {"to_step", state_.step},
+                   {"before_step", state_.step + 1},
                    {"bad_steps", {bad.front().step, bad.back().step}},
                    {"samples_left_out", std::move(ranges)}});
 }
@@ -414,7 +430,10 @@ bool Run::finish_step(ordered_json record) {
 }
 
 bool Run::train() {
-  open_outputs();
+  on_root(mesh_->world(), [&] {
+    open_outputs();
+    return std::string();
+  });
   std::optional<Progress> progress;
   if (root()) progress.emplace(config_.name, static_cast<std::uint64_t>(config_.train.steps - state_.step));
   bool go_on = true;

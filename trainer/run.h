@@ -21,6 +21,7 @@
 #include "trainer/run_directory.h"
 #include "trainer/run_snapshot.h"
 #include "trainer/step_data.h"
+#include "trainer/stragglers.h"
 #include "trainer/tensorboard.h"
 #include "trainer/training_state.h"
 
@@ -85,6 +86,7 @@ class Run {
   Monitor monitor_;
   RunSnapshots snapshots_;
   CheckpointIdentity identity_;
+  Stragglers stragglers_;
   Rehearsal rehearsal_;
   TrainingState state_;
   CheckpointDirectory checkpoints_;

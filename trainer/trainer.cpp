@@ -2,11 +2,13 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <numeric>
 #include <optional>
 #include <utility>
 
 #include "base/file.h"
 #include "parallel/agreement.h"
+#include "parallel/process_watch.h"
 #include "trainer/config_schema.h"
 #include "trainer/run.h"
 #include "trainer/start_up.h"
@@ -115,6 +117,8 @@ RunEnd train(const RunConfig& loaded, const TrainOptions& options, ParallelRunti
   const Device device = device_for(loaded);
   auto world = runtime.world();
   refuse_lonely_ranks(*world);
+  const ProcessWatch watch(
+      {.limit_seconds = loaded.faults.timeout, .who = describe_process(world->rank(), world->size())});
   const StartedMesh started = start_mesh(loaded, std::move(world), device);
   const Mesh& mesh = started.mesh;
   const int threads = set_threads(loaded, mesh.world());
@@ -132,14 +136,21 @@ RunEnd train(const RunConfig& loaded, const TrainOptions& options, ParallelRunti
 }
 
 std::string rerun(const fs::path& run_directory, const RerunOptions& options, ParallelRuntime& runtime) {
-  const RunConfig loaded = load_config(run_directory / "config.toml", options.overrides);
+  // At any number of ranks, unless the overrides say otherwise.
+  std::vector<std::string> settings = {"parallel.data=0"};
+  settings.insert(settings.end(), options.overrides.begin(), options.overrides.end());
+  RunConfig loaded = load_config(run_directory / "config.toml", settings);
   const Device device = device_for(loaded);
   auto world = runtime.world();
   refuse_lonely_ranks(*world);
+  const ProcessWatch watch(
+      {.limit_seconds = loaded.faults.timeout, .who = describe_process(world->rank(), world->size())});
   const StartedMesh started = start_mesh(loaded, std::move(world), device);
   const Mesh& mesh = started.mesh;
   set_threads(loaded, mesh.world());
   const Corpus corpus = open_corpus(loaded);
+  // The run's own micro-batches where they divide a rank's share, for the same bits at the same layout.
+  loaded.train.micro_batch = std::gcd(loaded.train.micro_batch, loaded.train.global_batch / mesh.layout().data);
   const RunConfig config = resolved_for(loaded, mesh.layout(), corpus.vocab_size);
   if (options.step < 1 || options.step > config.train.steps) {
     throw Error(ExitCode::bad_config,

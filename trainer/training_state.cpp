@@ -34,6 +34,7 @@ nlohmann::ordered_json TrainingState::to_json() const {
                                  {"left_out", std::move(ranges)},
                                  {"rollbacks", rollbacks},
                                  {"rolled_back_to", rolled_back_to},
+                                 {"metrics", {{"bytes", metrics.bytes}, {"hash", metrics.hash}}},
                                  {"history", history.to_json()}};
   if (unfinished) json["unfinished"] = *unfinished;
   return json;
@@ -46,6 +47,7 @@ void TrainingState::from_json(const nlohmann::ordered_json& json) {
     for (const auto& row : json.at("left_out")) left_out.push_back({row.at(0), row.at(1)});
     rollbacks = json.at("rollbacks").get<std::int64_t>();
     rolled_back_to = json.at("rolled_back_to").get<std::int64_t>();
+    metrics = {json.at("metrics").at("bytes").get<std::uint64_t>(), json.at("metrics").at("hash").get<std::string>()};
     history.from_json(json.at("history"));
     unfinished.reset();
     if (json.contains("unfinished")) unfinished = json.at("unfinished");

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "trainer/bad_steps.h"
+#include "trainer/metrics.h"
 
 namespace headroom {
 
@@ -22,6 +23,7 @@ struct TrainingState {
   StepHistory history;
   // The record of `step` where a stop came between the step and the evaluation or snapshot that was due after it.
   std::optional<nlohmann::ordered_json> unfinished;
+  MetricsPrefix metrics;  // as of the checkpoint
 
   // The first sample of the next step: `samples`, or behind what is to be left out there.
   std::uint64_t next_sample() const;

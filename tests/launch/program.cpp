@@ -51,7 +51,8 @@ std::string Workspace::config(const std::string& name, const std::string& more) 
       "snapshot.calibration_tokens = 16\nsnapshot.sentences = [\"the old river\"]\neval.windows = 4\n"
       "data.corpus = \"" +
       (scratch_ / "corpus").string() + "\"\n";
-  return scratch_.file(name + ".toml", common + more).string();
+  scratch_.file(name + "-common.toml", common);
+  return scratch_.file(name + ".toml", "include = \"" + name + "-common.toml\"\n" + more).string();
 }
 
 int steps_in(const std::filesystem::path& run) {

@@ -31,7 +31,8 @@ class Workspace {
     return scratch_.file(name, content);
   }
 
-  // Writes NAME.toml: the common keys, then `more`; gives its path. The run is called NAME.
+  // Writes NAME.toml: the common keys, included, and `more`, which may override them; gives its path. The run is called
+  // NAME.
   std::string config(const std::string& name, const std::string& more = "") const;
 
  private:

@@ -33,6 +33,7 @@ RunConfig tiny_run(DType dtype = DType::f32) {
   return config;
 }
 
+constexpr const char* kConfig = "name = \"tiny\"\n";
 const CheckpointIdentity kIdentity{"config", "train", "valid", "tokenizer", "commit"};
 
 // A rank's engine at a layout.
@@ -51,7 +52,11 @@ struct Trainer {
 
   CheckpointReceipt save(const fs::path& directory, std::int64_t step, Retention retention = {}) {
     CheckpointWriter writer(CheckpointDirectory(directory), engine, *mesh, retention);
-    writer.begin({.step = step, .tokens = 32 * step, .identity = kIdentity, .state = {{"samples", 4 * step}}});
+    writer.begin({.step = step,
+                  .tokens = 32 * step,
+                  .identity = kIdentity,
+                  .state = {{"samples", 4 * step}},
+                  .config_toml = kConfig});
     return writer.finish();
   }
 
@@ -192,7 +197,7 @@ TEST_F(Checkpoint, TrainingGoesOnWhileItIsWritten) {
   trainer.train(1, 2);
   const std::vector<std::vector<double>> expected = tensors_in(trainer.save(directory_.path() / "quiet", 2).path);
   CheckpointWriter writer(CheckpointDirectory(directory_.path() / "busy"), trainer.engine, mesh_, {});
-  writer.begin({.step = 2, .identity = kIdentity});
+  writer.begin({.step = 2, .identity = kIdentity, .config_toml = kConfig});
   trainer.train(3, 5);
   EXPECT_TRUE(writer.busy());
   EXPECT_EQ(tensors_in(writer.finish().path), expected);
@@ -214,12 +219,11 @@ TEST_F(Checkpoint, ADirectoryThatVanishedFailsOnEveryRankAndTheNextTrySucceeds) 
   const fs::path good = trainer.save(directory_.path() / "checkpoints", 1).path;
   on_disk([&] {
     fs::rename(directory_.path() / "checkpoints", directory_.path() / "away");
-    test::Scratch().file("unused", "");
     std::ofstream(directory_.path() / "checkpoints") << "a file in the way";
   });
   CheckpointWriter writer(CheckpointDirectory(directory_.path() / "checkpoints"), trainer.engine, mesh_, {});
   try {
-    writer.begin({.step = 2, .identity = kIdentity});
+    writer.begin({.step = 2, .identity = kIdentity, .config_toml = kConfig});
     ADD_FAILURE() << "a checkpoint was begun in a file";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ExitCode::disk_full);
@@ -236,7 +240,7 @@ TEST_F(Checkpoint, AFileThatCannotBeWrittenLeavesTheOldCheckpointAndNothingElse)
   Trainer trainer(mesh_, tiny_run());
   const fs::path good = trainer.save(directory_.path(), 1).path;
   CheckpointWriter writer(CheckpointDirectory(directory_.path()), trainer.engine, mesh_, {});
-  writer.begin({.step = 2, .identity = kIdentity});
+  writer.begin({.step = 2, .identity = kIdentity, .config_toml = kConfig});
   // The files of the ranks are there or on their way; what becomes of them has no place to go to.
   on_disk([&] {
     std::ofstream(directory_.path() / "step-00000002") << "a file in the way of the directory";

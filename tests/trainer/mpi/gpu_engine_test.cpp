@@ -152,7 +152,7 @@ TEST_F(GpuEngine, GoesOnFromACheckpointToTheBit) {
     Engine first(config, mesh, Device::cuda);
     train(first, config, mesh, 1, 3);
     CheckpointWriter writer(CheckpointDirectory(directory.path()), first, mesh, {});
-    writer.begin({.step = 3, .identity = {}});
+    writer.begin({.step = 3, .config_toml = "name = \"gpu\"\n"});
     const std::filesystem::path checkpoint = writer.finish().path;
     Engine second(config, mesh, Device::cuda);
     load_tensors(checkpoint, verified_manifest(checkpoint, mesh.world()), second, mesh);
