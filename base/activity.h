@@ -29,7 +29,7 @@ class [[nodiscard]] Activity {
   Activity& operator=(const Activity&) = delete;
 
   Kind kind() const { return kind_; }
-  const Activity* outer() const { return outer_; }
+
   std::string describe() const;
 
  private:

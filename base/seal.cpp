@@ -3,26 +3,22 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <system_error>
-#include <vector>
 
 #include "base/descriptor.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/file_hash.h"
 #include "base/hash.h"
 
 namespace headroom {
 namespace {
 
 constexpr std::string_view kMagic = "headroom seal 1\n";
-constexpr std::size_t kBlock = std::size_t{1} << 20;
 
 static_assert(kMagic.size() + sizeof(std::uint64_t) == kSealBytes);
 
@@ -38,37 +34,6 @@ std::uint64_t hash_in(std::string_view seal) {
     hash |= std::uint64_t{static_cast<unsigned char>(seal[kMagic.size() + byte])} << (8 * byte);
   }
   return hash;
-}
-
-// Fills `block` from a place in the file; the number of bytes that are there, or -1 with errno.
-ssize_t read_at(int file, char* block, std::size_t size, std::uint64_t place) {
-  std::size_t done = 0;
-  while (done < size) {
-    const ssize_t count = ::pread(file, block + done, size - done, static_cast<off_t>(place + done));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return -1;
-    if (count == 0) break;
-    done += static_cast<std::size_t>(count);
-  }
-  return static_cast<ssize_t>(done);
-}
-
-// The hash of the first `size` bytes; 0 or the errno of a failed read (EIO where the file has fewer).
-int hash_front(int file, std::uint64_t size, std::uint64_t& hash) {
-  const std::unique_ptr<XXH64_state_t, XXH_errorcode (*)(XXH64_state_t*)> state(XXH64_createState(), XXH64_freeState);
-  HEADROOM_CHECK(state && XXH64_reset(state.get(), 0) == XXH_OK, "xxHash has no state");
-  std::vector<char> block(kBlock);
-  ::posix_fadvise(file, 0, 0, POSIX_FADV_SEQUENTIAL);  // a hint, no more
-  for (std::uint64_t place = 0; place < size;) {
-    const auto wanted = static_cast<std::size_t>(std::min<std::uint64_t>(kBlock, size - place));
-    const ssize_t count = read_at(file, block.data(), wanted, place);
-    if (count < 0) return errno;
-    if (static_cast<std::size_t>(count) < wanted) return EIO;
-    XXH64_update(state.get(), block.data(), wanted);
-    place += wanted;
-  }
-  hash = XXH64_digest(state.get());
-  return 0;
 }
 
 [[noreturn]] void refuse(const std::filesystem::path& path, const std::string& what, const char* hint) {
@@ -87,7 +52,7 @@ void seal_file(const std::filesystem::path& path) {
   struct stat status {};
   if (::fstat(file.get(), &status) != 0) throw_write_error(path, "seal", errno);
   std::uint64_t hash = 0;
-  int error = hash_front(file.get(), static_cast<std::uint64_t>(status.st_size), hash);
+  int error = hash_range(file.get(), 0, static_cast<std::uint64_t>(status.st_size), hash);
   if (error == 0) error = write_all(file.get(), seal_of(hash));
   if (error == 0 && ::fsync(file.get()) != 0) error = errno;
   if (const int closing = file.close(); error == 0) error = closing;
@@ -113,7 +78,7 @@ void verify_seal(const std::filesystem::path& path) {
            "Use another copy, or make it again.");
   }
   std::uint64_t hash = 0;
-  if (const int error = hash_front(file.get(), front, hash); error != 0) refuse_unreadable(path, error);
+  if (const int error = hash_range(file.get(), 0, front, hash); error != 0) refuse_unreadable(path, error);
   if (hash != hash_in(seal)) {
     refuse(path,
            fmt::format("damaged: its bytes have the hash {}, its seal says {}", hex_digits(hash),

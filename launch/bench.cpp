@@ -68,8 +68,8 @@ void print_checkpoints(const CheckpointBenchmark& result) {
   row("parameters", fmt::format("{:.2f} M", static_cast<double>(result.parameters) * 1e-6));
   row("a rank's state", fmt::format("{:.1f} MB", copied * 1e-6));
   row("plain copy of it (one thread)", rate(copied, result.plain_copy_seconds));
-  row("what a step waits for", rate(copied, result.copy_seconds));
-  row("  against the plain copy", fmt::format("{:.2f}", result.copy_seconds / result.plain_copy_seconds));
+  row("what a step waits for", rate(copied, result.stall_seconds));
+  row("  against the plain copy", fmt::format("{:.2f}", result.stall_seconds / result.plain_copy_seconds));
   row("until the checkpoint is complete", rate(written, result.write_seconds));
   row("plain read of its files", rate(written, result.read_seconds));
   row("going on: every byte against its hash", rate(written, result.verify_seconds));

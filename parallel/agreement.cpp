@@ -37,6 +37,8 @@ std::string on_root(Communicator& group, const std::function<std::string()>& wor
       message = "+" + work();
     } catch (const Error& error) {
       message = "-" + packed(error);
+    } catch (const std::exception& error) {
+      message = "-" + packed(Error(ExitCode::internal, error.what()));
     }
   }
   message = text_of(group.broadcast_bytes(bytes_of(message), 0));
@@ -60,6 +62,8 @@ void on_all(Communicator& group, const std::function<void()>& work) {
     work();
   } catch (const Error& error) {
     own = error;
+  } catch (const std::exception& error) {
+    own.emplace(ExitCode::internal, error.what());
   }
   if (const std::optional<Error> failure = first_failure(group, own)) throw Error(*failure);
 }

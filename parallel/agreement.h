@@ -10,10 +10,11 @@
 
 namespace headroom {
 
-// Runs `work` on rank 0 and returns its text on every rank; an Error that it throws, every rank throws. Collective.
+// Runs `work` on rank 0 and returns its text on every rank; what it throws, every rank throws (what is no Error as
+// ExitCode::internal). Collective.
 std::string on_root(Communicator& group, const std::function<std::string()>& work);
 
-// Runs `work` on every rank. When an Error leaves it on some, every rank throws that of the lowest such rank.
+// Runs `work` on every rank. When it throws on some, every rank throws that of the lowest such rank.
 // Collective after `work`, which must not communicate.
 void on_all(Communicator& group, const std::function<void()>& work);
 

@@ -1,12 +1,18 @@
 #include "trainer/checkpoint_benchmark.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
-#include <chrono>
+#include <cerrno>
 #include <cstring>
 #include <functional>
 #include <vector>
 
+#include "base/descriptor.h"
 #include "base/file.h"
+#include "base/file_hash.h"
+#include "base/stopwatch.h"
+#include "parallel/agreement.h"
 #include "tensor/transfer.h"
 #include "trainer/checkpoint_reader.h"
 #include "trainer/checkpoint_writer.h"
@@ -16,17 +22,28 @@ namespace headroom {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
 
 double seconds_of(const std::function<void()>& work) {
-  const auto begin = Clock::now();
+  const Stopwatch watch;
   work();
-  return std::chrono::duration<double>(Clock::now() - begin).count();
+  return watch.seconds();
 }
 
 double median(std::vector<double> values) {
   std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
   return values[values.size() / 2];
+}
+
+// Every byte once, into the same memory again and again.
+void read_through(const fs::path& path) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  std::vector<char> block(std::size_t{1} << 20);
+  ssize_t count = file ? 0 : -1;
+  for (std::uint64_t place = 0; count >= 0; place += static_cast<std::uint64_t>(count)) {
+    count = read_at(file.get(), block.data(), block.size(), place);
+    if (count == 0) return;
+  }
+  throw_read_error(path, errno);
 }
 
 // The rank's state with nothing around it: what a copy cannot be faster than by one thread.
@@ -72,6 +89,10 @@ CheckpointBenchmark benchmark_checkpoints(const RunConfig& loaded, const fs::pat
   const RunConfig config =
       resolved_for(loaded, mesh.layout(), loaded.model.vocab_size == 0 ? kVocabulary : loaded.model.vocab_size);
   Engine engine(config, mesh, device);
+  on_root(mesh.world(), [&] {
+    make_directories(directory);
+    return std::string();
+  });
   CheckpointWriter writer(CheckpointDirectory(directory), engine, mesh, {.newest = 1});
   PlainCopy plain(engine);
 
@@ -79,7 +100,7 @@ CheckpointBenchmark benchmark_checkpoints(const RunConfig& loaded, const fs::pat
   result.parameters = engine.model().parameters().logical_elements();
   result.copy_bytes = writer.copy_bytes();
   std::vector<double> plain_copies;
-  std::vector<double> copies;
+  std::vector<double> stalls;
   std::vector<double> writes;
   std::vector<double> reads;
   std::vector<double> verifications;
@@ -87,25 +108,25 @@ CheckpointBenchmark benchmark_checkpoints(const RunConfig& loaded, const fs::pat
   fs::path path;
   for (int round = 0; round < rounds; ++round) {
     plain_copies.push_back(seconds_of([&] { plain.run(); }));
-    writer.begin({.step = round + 1, .config_toml = "# a benchmark's\n"});
+    stalls.push_back(seconds_of([&] { writer.begin({.step = round + 1, .config_toml = "# a benchmark's\n"}); }));
     const CheckpointReceipt receipt = writer.finish();
     path = receipt.path;
     result.bytes = receipt.bytes;
-    copies.push_back(receipt.copy_seconds);
     writes.push_back(receipt.total_seconds);
     const Manifest written = read_manifest(path);
     reads.push_back(seconds_of([&] {
-      for (const Manifest::File& file : written.files) read_file(path / file.name);
+      for (const Manifest::File& file : written.files) read_through(path / file.name);
     }));
-    Manifest manifest;
-    verifications.push_back(seconds_of([&] { manifest = verified_manifest(path, mesh.world()); }));
-    loads.push_back(seconds_of([&] { load_tensors(path, manifest, engine, mesh); }));
+    VerifiedCheckpoint verified;
+    verifications.push_back(seconds_of([&] { verified = verify_checkpoint(path, mesh.world()); }));
+    HEADROOM_CHECK(verified.damage.empty(), "{}", verified.damage);
+    loads.push_back(seconds_of([&] { load_tensors(path, verified.manifest, engine, mesh); }));
   }
-  double slowest[] = {median(plain_copies), median(copies),        median(writes),
+  double slowest[] = {median(plain_copies), median(stalls),        median(writes),
                       median(reads),        median(verifications), median(loads)};
   mesh.world().all_reduce(std::span<double>(slowest), Reduction::max);
   result.plain_copy_seconds = slowest[0];
-  result.copy_seconds = slowest[1];
+  result.stall_seconds = slowest[1];
   result.write_seconds = slowest[2];
   result.read_seconds = slowest[3];
   result.verify_seconds = slowest[4];
@@ -120,8 +141,8 @@ nlohmann::ordered_json to_json(const CheckpointBenchmark& result) {
           {"copy_bytes", result.copy_bytes},
           {"bytes", result.bytes},
           {"plain_copy_seconds", result.plain_copy_seconds},
-          {"copy_seconds", result.copy_seconds},
-          {"copy_ratio", result.copy_seconds / result.plain_copy_seconds},
+          {"stall_seconds", result.stall_seconds},
+          {"stall_ratio", result.stall_seconds / result.plain_copy_seconds},
           {"write_seconds", result.write_seconds},
           {"read_seconds", result.read_seconds},
           {"verify_seconds", result.verify_seconds},

@@ -16,7 +16,7 @@ struct CheckpointBenchmark {
   std::int64_t copy_bytes = 0;      // of a rank's state
   std::int64_t bytes = 0;           // on the disk, all ranks
   double plain_copy_seconds = 0.0;  // one memcpy a tensor, by one thread, into memory that is there
-  double copy_seconds = 0.0;        // what a step waits for
+  double stall_seconds = 0.0;       // what a step waits for, all of it
   double write_seconds = 0.0;       // from the copy to the complete checkpoint
   double read_seconds = 0.0;        // every byte of the files once, as a plain read
   double verify_seconds = 0.0;      // of going on: every byte against its hash

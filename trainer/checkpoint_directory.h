@@ -2,7 +2,7 @@
 //
 //   step-00000500/           complete: made elsewhere and renamed when everything is on disk
 //   step-00000600.partial/   being written, or left behind by a run that died while it wrote
-//   step-00000400.damaged/   set aside by a run that found it damaged
+//   step-00000400.damaged/   set aside by a run that found it damaged; .taken-back/ by one that rolled back behind it
 //   latest                   a link to the newest complete one
 #pragma once
 
@@ -28,7 +28,7 @@ class CheckpointDirectory {
   std::filesystem::path complete(std::int64_t step) const;
   std::filesystem::path partial(std::int64_t step) const;
 
-  // Complete checkpoints, the oldest first.
+  // Complete checkpoints, the oldest first. Throws ExitCode::bad_data when the directory is there and cannot be read.
   std::vector<std::filesystem::path> all() const;
   // The newest complete one.
   std::optional<std::filesystem::path> latest() const;
@@ -39,20 +39,29 @@ class CheckpointDirectory {
   // that never came gets its name back. For the directory's owner, before it looks for checkpoints. Throws
   // ExitCode::disk_full.
   void tidy() const;
-  // Makes an empty partial(step). Throws ExitCode::disk_full.
+  // Makes an empty partial(step) in a directory that is there: where a disk is not mounted, one would be made in its
+  // mount point. Throws ExitCode::disk_full.
   void begin(std::int64_t step) const;
-  // Puts partial(step) in the place of complete(step), whose predecessor, if any, makes way by a rename, and lets
-  // `latest` point to it. At no moment does `latest` point at anything incomplete. Throws ExitCode::disk_full.
+  // Puts partial(step) in the place of complete(step), whose predecessor, if any, makes way by a rename. Throws
+  // ExitCode::disk_full; then the predecessor is back.
   void publish(std::int64_t step) const;
-  // Removes what `retention` does not keep; complete(step) always stays. Throws ExitCode::disk_full.
+  // Lets `latest` point to the newest complete checkpoint, in one rename: never at anything incomplete. Throws
+  // ExitCode::disk_full.
+  void point_latest() const;
+  // Removes what `retention` does not keep, and what made way for complete(step), which always stays. Throws
+  // ExitCode::disk_full.
   void prune(const Retention& retention, std::int64_t step) const;
   // Removes partial(step), if it is there. Never throws: it comes after a failure that is told already.
   void give_up(std::int64_t step) const noexcept;
-  // Renames a complete checkpoint to NAME.damaged, so that it is neither loaded nor counted again. Throws
-  // ExitCode::disk_full.
-  void set_aside(const std::filesystem::path& checkpoint) const;
+  // Renames a complete checkpoint to NAME.damaged or NAME.taken-back, so that it is neither loaded nor counted again.
+  // Throws ExitCode::disk_full.
+  enum class Aside : std::uint8_t { damaged, taken_back };
+  void set_aside(const std::filesystem::path& checkpoint, Aside why) const;
 
  private:
+  std::vector<std::filesystem::path> entries() const;
+  std::filesystem::path made_way(std::int64_t step) const;
+
   std::filesystem::path path_;
 };
 

@@ -6,28 +6,18 @@
 #include "trainer/logging.h"
 
 namespace headroom {
-namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-}  // namespace
-
 void CheckpointKeeper::after_step(std::int64_t step, bool all_ready) {
   step_ = step;
   if (writer_->busy() && all_ready) look_after();
   const bool retry = first_failure_ && step >= retry_at_ && !writer_->busy();
   if (!due(step) && !retry) return;
   if (writer_->busy()) {
-    const auto begin = Clock::now();
+    const Stopwatch waiting;
     settle();
     if (root_) {
       log_warning(
           "step {}: waited {:.1f} s for the checkpoint of step {}: the disk is slower than checkpoint.every = {}", step,
-          seconds_since(begin), attempted_, every_);
+          waiting.seconds(), attempted_, every_);
     }
   }
   attempt(step);
@@ -38,26 +28,31 @@ void CheckpointKeeper::save_now(std::int64_t step) {
   if (writer_->busy()) settle();
   if (newest_ == step) return;
   attempted_ = step;
-  const auto begin = Clock::now();
+  const Stopwatch waiting;
   writer_->begin(text_());
   const CheckpointReceipt receipt = writer_->finish();
-  stall_ = seconds_since(begin);
+  stall_ = waiting.seconds();
   succeeded(receipt);
 }
 
 void CheckpointKeeper::settle() {
-  while (writer_->busy()) look_after();
+  if (!writer_->busy()) return;
+  try {
+    succeeded(writer_->finish());
+  } catch (const Error& error) {
+    failed(error);
+  }
 }
 
 void CheckpointKeeper::attempt(std::int64_t step) {
   attempted_ = step;
-  const auto begin = Clock::now();
+  const Stopwatch waiting;
   try {
     writer_->begin(text_());
   } catch (const Error& error) {
     failed(error);
   }
-  stall_ = seconds_since(begin);
+  stall_ = waiting.seconds();
 }
 
 void CheckpointKeeper::look_after() {
@@ -70,6 +65,9 @@ void CheckpointKeeper::look_after() {
 
 void CheckpointKeeper::succeeded(const CheckpointReceipt& receipt) {
   if (first_failure_ && root_) log_warning("checkpoints can be written again: {}", receipt.path.string());
+  if (!receipt.trouble.empty() && root_) {
+    log_warning("{} is complete, but older checkpoints are not in order: {}", receipt.path.string(), receipt.trouble);
+  }
   first_failure_.reset();
   patience_ = 1;
   newest_ = attempted_;

@@ -17,9 +17,7 @@ constexpr std::string_view kFormat = "headroom-checkpoint";
 constexpr std::int64_t kMostElements = std::int64_t{1} << 56;  // of a tensor: sizes in bytes stay far from overflow
 
 [[noreturn]] void refuse(const std::filesystem::path& path, const std::string& reason) {
-  throw Error(
-      ExitCode::bad_checkpoint, fmt::format("{}: {}", path.string(), reason),
-      fmt::format("Remove {}; the run then goes on from the checkpoint before it.", path.parent_path().string()));
+  throw DamagedCheckpoint(fmt::format("{}: {}", path.string(), reason));
 }
 
 ordered_json to_json(const Manifest::File& file) {
@@ -146,6 +144,22 @@ std::optional<std::string> contradiction(const Manifest::File& file) {
   return std::nullopt;
 }
 
+// By rows from top to bottom, each piece against those that reach down to it: few, as tensors are cut.
+bool overlapping(const std::vector<Manifest::Piece>& pieces) {
+  std::vector<Rectangle> places;
+  for (const Manifest::Piece& piece : pieces) places.push_back(piece.place);
+  std::sort(places.begin(), places.end(), [](const Rectangle& a, const Rectangle& b) { return a.row < b.row; });
+  std::vector<Rectangle> reaching;
+  for (const Rectangle& place : places) {
+    std::erase_if(reaching, [&](const Rectangle& above) { return above.row + above.rows <= place.row; });
+    for (const Rectangle& above : reaching) {
+      if (intersection(above, place)) return true;
+    }
+    reaching.push_back(place);
+  }
+  return false;
+}
+
 std::optional<std::string> contradiction(const Manifest::Tensor& tensor, std::size_t files) {
   const auto wrong = [&](const char* what) { return fmt::format("{} {}", tensor.name, what); };
   if (tensor.shape.empty() || tensor.shape.size() > 2) return wrong("is neither vector nor matrix");
@@ -169,6 +183,7 @@ std::optional<std::string> contradiction(const Manifest::Tensor& tensor, std::si
     if (covered > elements) return wrong("has pieces that overlap");
   }
   if (covered != elements) return wrong("is not whole");
+  if (overlapping(tensor.pieces)) return wrong("has pieces that overlap");
   return std::nullopt;
 }
 
@@ -225,8 +240,9 @@ Manifest parse_manifest(std::string_view text, const std::filesystem::path& path
     if (to_text(manifest) != text) refuse(path, "is damaged: it is not as it was written");
   } catch (const ordered_json::exception& error) {
     refuse(path, fmt::format("is damaged: {}", error.what()));
+  } catch (const DamagedCheckpoint&) {
+    throw;
   } catch (const Error& error) {
-    if (!error.hint().empty()) throw;
     refuse(path, fmt::format("is damaged: {}", error.what()));
   }
   if (const auto found = contradiction(manifest)) refuse(path, fmt::format("contradicts itself: {}", *found));
@@ -235,13 +251,8 @@ Manifest parse_manifest(std::string_view text, const std::filesystem::path& path
 
 Manifest read_manifest(const std::filesystem::path& checkpoint) {
   const std::filesystem::path path = checkpoint / "manifest.json";
-  std::string text;
-  try {
-    text = read_file(path);
-  } catch (const Error& error) {
-    refuse(path, error.what());
-  }
-  return parse_manifest(text, path);
+  if (!std::filesystem::exists(path)) refuse(path, "is missing");
+  return parse_manifest(read_file(path), path);
 }
 
 }  // namespace headroom

@@ -10,9 +10,17 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "trainer/checkpoint_pieces.h"
 
 namespace headroom {
+
+// What is in a checkpoint is not what was written: another one may be whole. Not: a newer version, a disk that fails.
+class DamagedCheckpoint : public Error {
+ public:
+  explicit DamagedCheckpoint(const std::string& what)
+      : Error(ExitCode::bad_checkpoint, what, "A run that goes on with --resume takes the checkpoint before it.") {}
+};
 
 // What a checkpoint belongs to. Loading refuses another model, corpus or tokenizer by name.
 struct CheckpointIdentity {
@@ -72,12 +80,13 @@ struct Manifest {
 // The manifest as text; parse_manifest gives it back.
 std::string to_text(const Manifest& manifest);
 
-// Throws ExitCode::bad_checkpoint naming `path` and what is wrong: no manifest, another version, a changed byte, or
-// numbers that contradict each other. What it returns is consistent: every piece lies in its tensor and names a file,
-// and every tensor is covered.
+// Throws DamagedCheckpoint naming `path` and what is wrong: no manifest, a changed byte, or numbers that contradict
+// each other; ExitCode::bad_checkpoint for another version. What it returns is consistent: every piece lies in its
+// tensor and names a file, and every tensor is covered.
 Manifest parse_manifest(std::string_view text, const std::filesystem::path& path);
 
-// The same of checkpoint/manifest.json.
+// The same of checkpoint/manifest.json; DamagedCheckpoint when it is missing, ExitCode::bad_data when it cannot be
+// read.
 Manifest read_manifest(const std::filesystem::path& checkpoint);
 
 }  // namespace headroom

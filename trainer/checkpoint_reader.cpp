@@ -1,12 +1,17 @@
 #include "trainer/checkpoint_reader.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <map>
 
+#include "base/activity.h"
+#include "base/descriptor.h"
 #include "base/file.h"
+#include "base/file_hash.h"
 #include "base/hash.h"
 #include "base/hdf5.h"
-#include "base/mapped_file.h"
 #include "parallel/agreement.h"
 #include "tensor/transfer.h"
 
@@ -20,31 +25,33 @@ namespace fs = std::filesystem;
               "`headroom inspect` shows what the checkpoint holds.");
 }
 
+std::string hash_of_range(const Descriptor& file, const fs::path& path, std::int64_t begin, std::int64_t bytes) {
+  std::uint64_t hash = 0;
+  const int error = hash_range(file.get(), static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(bytes), hash);
+  if (error != 0) throw_read_error(path, error);
+  return hex_digits(hash);
+}
+
 // What of a file whose hash is wrong was changed: the tensors whose own hashes are wrong, or what lies between them.
-std::string damage_in(const Manifest::File& file, std::span<const std::byte> bytes) {
+std::string damaged_parts(const Descriptor& file, const fs::path& path, const Manifest::File& written) {
   std::vector<std::string> damaged;
-  for (const Manifest::Stretch& stretch : file.stretches) {
-    const auto own = bytes.subspan(static_cast<std::size_t>(stretch.begin), static_cast<std::size_t>(stretch.bytes));
-    if (hex_digits(hash_of(own)) != stretch.hash) damaged.push_back(stretch.dataset);
+  for (const Manifest::Stretch& stretch : written.stretches) {
+    if (hash_of_range(file, path, stretch.begin, stretch.bytes) != stretch.hash) damaged.push_back(stretch.dataset);
   }
   if (damaged.empty()) return "is damaged outside its tensors";
   if (damaged.size() > 3) return fmt::format("is damaged in {} and {} more", damaged[0], damaged.size() - 1);
   return fmt::format("is damaged in {}", fmt::join(damaged, ", "));
 }
 
-std::string damage_in(const fs::path& path, const Manifest::File& file) {
-  std::error_code error;
-  const auto size = fs::file_size(path, error);
-  if (error) return "is missing: " + error.message();
-  if (static_cast<std::int64_t>(size) != file.bytes) {
-    return fmt::format("has {} bytes, the manifest says {}", size, file.bytes);
-  }
-  try {
-    const MappedFile mapped(path);
-    return hex_digits(hash_of(mapped.bytes())) == file.hash ? "" : damage_in(file, mapped.bytes());
-  } catch (const Error& unreadable) {
-    return unreadable.what();
-  }
+// Empty when the file is as it was written. Throws ExitCode::bad_data when it cannot be read.
+std::string damage_in(const fs::path& path, const Manifest::File& written) {
+  const Activity activity("hash", path);
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file && errno == ENOENT) return "is missing";
+  if (!file) throw_read_error(path, errno);
+  const auto size = static_cast<std::int64_t>(fs::file_size(path));
+  if (size != written.bytes) return fmt::format("has {} bytes, the manifest says {}", size, written.bytes);
+  return hash_of_range(file, path, 0, size) == written.hash ? "" : damaged_parts(file, path, written);
 }
 
 // A rectangle wanted, and where its numbers go: its first one at `begin`, its rows `stride` apart.
@@ -163,17 +170,25 @@ std::vector<std::string> damage_in(const fs::path& checkpoint, const Manifest& m
   return found;
 }
 
-Manifest verified_manifest(const fs::path& checkpoint, Communicator& world) {
+VerifiedCheckpoint verify_checkpoint(const fs::path& checkpoint, Communicator& world) {
   // One rank reads the manifest and hands it round: a file system is not asked the same by a thousand ranks.
-  const std::string text = on_root(world, [&] { return to_text(read_manifest(checkpoint)); });
-  Manifest manifest = parse_manifest(text, checkpoint / "manifest.json");
-  on_all(world, [&] {
-    const std::vector<std::string> damage = damage_in(checkpoint, manifest, world.rank(), world.size());
-    if (damage.empty()) return;
-    throw Error(ExitCode::bad_checkpoint, fmt::format("{}", fmt::join(damage, "\n")),
-                fmt::format("Remove {}; the run then goes on from the checkpoint before it.", checkpoint.string()));
+  constexpr char kWhole = '+';
+  constexpr char kDamaged = '-';
+  const std::string told = on_root(world, [&] {
+    try {
+      return kWhole + to_text(read_manifest(checkpoint));
+    } catch (const DamagedCheckpoint& damaged) {
+      return kDamaged + std::string(damaged.what());
+    }
   });
-  return manifest;
+  if (told.front() == kDamaged) return {{}, told.substr(1)};
+  VerifiedCheckpoint verified{parse_manifest(std::string_view(told).substr(1), checkpoint / "manifest.json"), ""};
+  std::vector<std::string> found;
+  on_all(world, [&] { found = damage_in(checkpoint, verified.manifest, world.rank(), world.size()); });
+  std::optional<Error> damage;
+  if (!found.empty()) damage.emplace(ExitCode::bad_checkpoint, fmt::format("{}", fmt::join(found, "\n")));
+  if (const std::optional<Error> first = first_failure(world, damage)) verified.damage = first->what();
+  return verified;
 }
 
 std::vector<std::string> mismatches(const Manifest& manifest, const CheckpointIdentity& identity) {

@@ -14,13 +14,18 @@
 namespace headroom {
 
 // What is wrong with a checkpoint's files, in words that name file and tensor; empty when every byte is as it was
-// written. Reads them all, or the share of one of `ranks` readers.
+// written. Reads them all, or the share of one of `ranks` readers. Throws ExitCode::bad_data for what cannot be read.
 std::vector<std::string> damage_in(const std::filesystem::path& checkpoint, const Manifest& manifest, int rank = 0,
                                    int ranks = 1);
 
-// The manifest of a checkpoint whose files are all as they were written; ranks share the reading. Collective. Throws
-// ExitCode::bad_checkpoint on every rank, naming the damage.
-Manifest verified_manifest(const std::filesystem::path& checkpoint, Communicator& world);
+// A checkpoint's manifest, and what is wrong with it or its files; empty when every byte is as it was written. Ranks
+// share the reading. Collective, the same on every rank. Throws, on every rank, for what is no damage:
+// ExitCode::bad_checkpoint for another version, ExitCode::bad_data for a disk that cannot be read.
+struct VerifiedCheckpoint {
+  Manifest manifest;
+  std::string damage;
+};
+VerifiedCheckpoint verify_checkpoint(const std::filesystem::path& checkpoint, Communicator& world);
 
 // In what respects a checkpoint belongs to another model, corpus or tokenizer, each in words; empty when it does not.
 std::vector<std::string> mismatches(const Manifest& manifest, const CheckpointIdentity& identity);

@@ -1,28 +1,31 @@
 #include "trainer/checkpoint_writer.h"
 
-#include <algorithm>
-#include <cstring>
-#include <map>
+#include <fcntl.h>
+#include <sys/stat.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <functional>
+#include <map>
+#include <new>
+#include <system_error>
+
+#include "base/descriptor.h"
 #include "base/file.h"
+#include "base/file_hash.h"
 #include "base/hash.h"
 #include "base/hdf5.h"
-#include "base/mapped_file.h"
 #include "parallel/agreement.h"
 #include "tensor/transfer.h"
 
 namespace headroom {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using nlohmann::ordered_json;
 
 constexpr const char* kWholeTensors = "tensors.h5";
 constexpr const char* kConfig = "config.toml";
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 std::string rank_file(int rank) {
   return fmt::format("rank-{:05}.h5", rank);
@@ -90,12 +93,41 @@ void for_each_parameter(const std::vector<ShardPiece>& pieces, const Visit& visi
   }
 }
 
-std::string hash_of_file(const std::filesystem::path& path) {
-  return hex_digits(hash_of(MappedFile(path).bytes()));
+// A file that has just been written, read back.
+Manifest::File described(const std::filesystem::path& path, std::vector<Manifest::Stretch> stretches = {}) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat status {};
+  if (!file || ::fstat(file.get(), &status) != 0) throw_write_error(path, "read back", errno);
+  const auto hash = [&](std::int64_t begin, std::int64_t bytes) {
+    std::uint64_t found = 0;
+    const int error =
+        hash_range(file.get(), static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(bytes), found);
+    if (error != 0) throw_write_error(path, "read back", error);
+    return hex_digits(found);
+  };
+  for (const Manifest::Stretch& stretch : stretches) {
+    if (hash(stretch.begin, stretch.bytes) == stretch.hash) continue;
+    throw Error(ExitCode::disk_full,
+                fmt::format("{}: {} reads back other than it was written", path.string(), stretch.dataset),
+                "Check the disk, or choose another place for the output.");
+  }
+  return {path.filename().string(), status.st_size, hash(0, status.st_size), std::move(stretches)};
 }
 
-Manifest::File described(const std::filesystem::path& path) {
-  return {path.filename().string(), static_cast<std::int64_t>(std::filesystem::file_size(path)), hash_of_file(path)};
+// What goes wrong on the way to the disk, as an Error that all ranks can share: nothing that a thread throws may be
+// less.
+std::string write_or_fail(const std::function<std::string()>& work) {
+  try {
+    return work();
+  } catch (const Error&) {
+    throw;
+  } catch (const std::bad_alloc&) {
+    throw Error(ExitCode::out_of_memory, "no memory to write a checkpoint from");
+  } catch (const std::system_error& error) {
+    throw Error(ExitCode::disk_full, error.what());
+  } catch (const std::exception& error) {
+    throw Error(ExitCode::internal, error.what());
+  }
 }
 
 // What a rank tells rank 0 of its file: the file, and of each piece [parameter, begin, row, column, rows, columns].
@@ -204,7 +236,7 @@ void CheckpointWriter::begin(CheckpointText text) {
     directory_.begin(text.step);
     return std::string();
   });
-  begun_ = Clock::now();
+  begun_ = Stopwatch();
   for (const Copy& copy : copies_) {
     std::int64_t begin = 0;
     for (const Tensor& source : copy.sources) {
@@ -212,10 +244,10 @@ void CheckpointWriter::begin(CheckpointText text) {
       begin += source.elements();
     }
   }
-  copy_seconds_ = seconds_since(begun_);
+  copy_seconds_ = begun_.seconds();
   text_ = std::move(text);
   stage_ = Stage::writing;
-  work_ = std::async(std::launch::async, [this] { return write_rank_file(); });
+  work_ = std::async(std::launch::async, [this] { return write_or_fail([this] { return write_rank_file(); }); });
 }
 
 bool CheckpointWriter::ready() const {
@@ -247,17 +279,31 @@ std::optional<CheckpointReceipt> CheckpointWriter::advance() {
     }
     stage_ = Stage::publishing;
     if (world.rank() == 0) {
-      work_ = std::async(std::launch::async, [this, all = std::move(parts)] { return publish(all); });
+      work_ = std::async(std::launch::async, [this, all = std::move(parts)] {
+        return write_or_fail([this, &all] { return publish(all); });
+      });
     }
     return std::nullopt;
   }
   stage_ = Stage::idle;
-  const std::string bytes = on_root(world, [&] { return result; });
-  return CheckpointReceipt{directory_.complete(text_.step), std::stoll(bytes), copy_seconds_, seconds_since(begun_)};
+  const auto told = ordered_json::parse(on_root(world, [&] { return result; }));
+  return CheckpointReceipt{.path = directory_.complete(text_.step),
+                           .bytes = told.at("bytes"),
+                           .copy_seconds = copy_seconds_,
+                           .total_seconds = begun_.seconds(),
+                           .trouble = told.at("trouble")};
 }
 
 CheckpointReceipt CheckpointWriter::finish() {
+  constexpr auto kLook = std::chrono::seconds(1);
   for (;;) {
+    // A rank whose own part is done meets the others every now and then: waiting for a slow disk is no hang.
+    std::int64_t under_way = 1;
+    while (under_way != 0) {
+      if (work_.valid()) work_.wait_for(kLook);
+      under_way = ready() ? 0 : 1;
+      mesh_->world().all_reduce(std::span<std::int64_t>(&under_way, 1), Reduction::max);
+    }
     if (const std::optional<CheckpointReceipt> receipt = advance()) return *receipt;
   }
 }
@@ -270,8 +316,8 @@ std::string CheckpointWriter::write_rank_file() const {
     const std::string dataset = copy.kind + "/" + (*store_)[own.front().parameter].name;
     const std::vector<Stored> numbers = gathered<Stored>(copy.host, own);
     file.write<Stored>(dataset, numbers, {std::ssize(numbers)});
-    stretches.push_back(
-        {dataset, file.place_in_file(dataset), std::ssize(numbers) * static_cast<std::int64_t>(sizeof(Stored)), ""});
+    const auto bytes = std::as_bytes(std::span<const Stored>(numbers));
+    stretches.push_back({dataset, file.place_in_file(dataset), std::ssize(bytes), hex_digits(hash_of(bytes))});
   };
   for (const Copy& copy : copies_) {
     for_each_parameter(pieces_, [&](std::span<const ShardPiece> own) {
@@ -280,17 +326,10 @@ std::string CheckpointWriter::write_rank_file() const {
   }
   file.commit();
 
-  Manifest::File described_file = described(path);
-  const MappedFile mapped(path);
-  for (Manifest::Stretch& stretch : stretches) {
-    stretch.hash = hex_digits(hash_of(
-        mapped.bytes().subspan(static_cast<std::size_t>(stretch.begin), static_cast<std::size_t>(stretch.bytes))));
-  }
-  described_file.stretches = std::move(stretches);
-  return part_of(described_file, pieces_).dump();
+  return part_of(described(path, std::move(stretches)), pieces_).dump();
 }
 
-// Returns the checkpoint's bytes, as text.
+// Returns {bytes, trouble} for the receipt.
 std::string CheckpointWriter::publish(const std::vector<std::string>& parts) const {
   const std::filesystem::path partial = directory_.partial(text_.step);
   Manifest manifest{.step = text_.step,
@@ -321,10 +360,17 @@ std::string CheckpointWriter::publish(const std::vector<std::string>& parts) con
   const std::string text = to_text(manifest);
   write_file_atomically(partial / "manifest.json", text);
   directory_.publish(text_.step);
-  directory_.prune(retention_, text_.step);
+  // The checkpoint is complete; what comes behind it is tried again with the next.
+  std::string trouble;
+  try {
+    directory_.point_latest();
+    directory_.prune(retention_, text_.step);
+  } catch (const Error& error) {
+    trouble = error.what();
+  }
   std::int64_t bytes = std::ssize(text);
   for (const Manifest::File& file : manifest.files) bytes += file.bytes;
-  return fmt::format("{}", bytes);
+  return ordered_json({{"bytes", bytes}, {"trouble", trouble}}).dump();
 }
 
 }  // namespace headroom

@@ -14,7 +14,6 @@
 // ranks hold alike, the first one writes.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <future>
@@ -22,6 +21,7 @@
 #include <string>
 #include <vector>
 
+#include "base/stopwatch.h"
 #include "tensor/memory.h"
 #include "trainer/checkpoint_directory.h"
 #include "trainer/checkpoint_manifest.h"
@@ -44,6 +44,7 @@ struct CheckpointReceipt {
   std::int64_t bytes = 0;      // on disk, all files
   double copy_seconds = 0.0;   // that the step waited for the copy; rank 0's
   double total_seconds = 0.0;  // from the copy to the end
+  std::string trouble;         // with `latest` or older checkpoints, which does not touch this one; empty if none
 };
 
 // One a rank, for the whole run. All calls but `busy` and `ready` are collective. The engine and the mesh outlive it.
@@ -98,7 +99,7 @@ class CheckpointWriter {
   std::vector<Copy> copies_;
   CheckpointText text_;
   Stage stage_ = Stage::idle;
-  std::chrono::steady_clock::time_point begun_{};
+  Stopwatch begun_;
   double copy_seconds_ = 0.0;
   std::future<std::string> work_;  // last: its thread uses the others
 };

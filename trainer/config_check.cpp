@@ -52,11 +52,6 @@ void check_across_keys(const RunConfig& config, const Origin& origin) {
         "The schedule decays from optim.lr to optim.min_lr.");
   }
   check_batch(config, origin);
-  if (config.faults.straggler_ratio != 0.0 && config.faults.straggler_ratio <= 1.0) {
-    throw Error(ExitCode::bad_config,
-                fmt::format("{} names every rank", shown(config, "faults.straggler_ratio", origin)),
-                "Set it above 1, or to 0 to name none.");
-  }
   // The default gives way to a shorter context; a number that somebody wrote does not.
   if (origin("snapshot.calibration_tokens") != kDefaultOrigin &&
       config.snapshot.calibration_tokens > config.model.seq_len) {

@@ -74,6 +74,13 @@ MetricsWriter::MetricsWriter(const std::filesystem::path& file, std::int64_t ste
                              const std::optional<MetricsPrefix>& prefix)
     : file_((cut_back(file, step, prefix, hash_), file)) {}
 
+MetricsPrefix MetricsWriter::prefix() const {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(file_.path(), error);
+  if (error || size != hash_.bytes()) return {0, RunningHash().digits()};
+  return {hash_.bytes(), hash_.digits()};
+}
+
 void MetricsWriter::write(const nlohmann::ordered_json& record) {
   // dump() writes null for what is not finite; a stray byte in a string must not lose the record.
   std::string line = record.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";

@@ -27,8 +27,9 @@ class MetricsWriter {
   // `prefix`; a file that is not there begins with anything. Throws ExitCode::disk_full.
   MetricsWriter(const std::filesystem::path& file, std::int64_t step, const std::optional<MetricsPrefix>& prefix = {});
 
-  // All that was kept and written.
-  MetricsPrefix prefix() const { return {hash_.bytes(), hash_.digits()}; }
+  // All that was kept and written; nothing where the file is another than that, because somebody took it away
+  // meanwhile. After sync().
+  MetricsPrefix prefix() const;
 
   // Appends the record as one line, whole or not at all; numbers that are not finite become null. Readers see it at
   // once, unless the disk does not take it: then it waits for a later call (base/patient_file.h) and trouble() says so.

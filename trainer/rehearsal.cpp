@@ -22,8 +22,9 @@ void put(double number, const Tensor& gradients) {
 }
 
 [[noreturn]] void refuse(const std::string& scene, const std::string& word) {
-  throw Error(ExitCode::usage, fmt::format("HEADROOM_REHEARSE: '{}' in \"{}\" is not understood", word, scene),
-              "For example \"nan step=7; delay step=3-9 rank=1 seconds=0.2\"; faults: nan, spike, delay, hang, kill.");
+  throw Error(
+      ExitCode::usage, fmt::format("HEADROOM_REHEARSE: '{}' in \"{}\" is not understood", word, scene),
+      "For example \"nan step=7; delay step=3-9 rank=1 seconds=0.2\"; faults: nan, spike, delay, hang, stop, kill.");
 }
 
 }  // namespace
@@ -41,7 +42,7 @@ Rehearsal::Scene Rehearsal::scene_of(const std::string& text) {
   Scene scene;
   std::istringstream words(text);
   words >> scene.fault;
-  const char* const known[] = {"nan", "spike", "delay", "hang", "kill"};
+  const char* const known[] = {"nan", "spike", "delay", "hang", "stop", "kill"};
   if (std::find(std::begin(known), std::end(known), scene.fault) == std::end(known)) refuse(text, scene.fault);
   for (std::string word; words >> word;) {
     int end = 0;
@@ -66,6 +67,7 @@ void Rehearsal::play(std::int64_t step, const Tensor& gradients) {
     if (scene.fault == "nan") put(std::numeric_limits<double>::quiet_NaN(), gradients);
     if (scene.fault == "spike") put(kSpike, gradients);
     if (scene.fault == "delay") std::this_thread::sleep_for(std::chrono::duration<double>(scene.seconds));
+    if (scene.fault == "stop") ::raise(SIGTERM);
     if (scene.fault == "kill") ::raise(SIGKILL);
     while (scene.fault == "hang") ::pause();
   }

@@ -5,6 +5,7 @@
 //   spike   a gradient becomes large
 //   delay   the rank is late by `seconds`
 //   hang    the rank never comes
+//   stop    the rank is asked to stop (SIGTERM)
 //   kill    the rank is gone
 //
 // `step` is one or a range; `rank` is 0 unless given. Each happens once at each of its steps in a process.

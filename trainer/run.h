@@ -41,9 +41,9 @@ class Run {
   // Says what a user should see before the first step.
   void announce(int threads, const std::vector<std::string>& device_notes);
 
-  // Goes on from the newest checkpoint of the run's directory that is whole, if there is one; damaged ones are set
-  // aside with a warning. Throws ExitCode::bad_checkpoint for one of another config or corpus, and when all are
-  // damaged.
+  // Goes on from the newest checkpoint of the run's directory that is whole, if there is any; damaged ones behind it
+  // are set aside with a warning. Throws ExitCode::bad_checkpoint for one of another config or corpus, and when all are
+  // damaged, which then stay where they are.
   void resume(Mismatch mismatch);
 
   // Opens the run's files and trains to the last step or until a stop is asked for (trainer/stop_request.h), which ends
@@ -52,16 +52,18 @@ class Run {
 
   // Re-executes step `step` from the nearest checkpoint in `source` before it, or from the start, and looks at the
   // model before and after it with the snapshots that `snapshots_of` makes for the step's first sample; returns the
-  // step's record. Nothing is written but snapshots.
+  // step's record. `left_out`: by rollbacks before the step. Nothing is written but snapshots.
   nlohmann::ordered_json rerun(std::int64_t step, const CheckpointDirectory& source,
+                               const std::vector<SampleRange>& left_out,
                                const std::function<RunSnapshots(std::uint64_t)>& snapshots_of);
 
   const std::filesystem::path& path() const { return directory_.path(); }
-  const TrainingState& state() const { return state_; }
 
  private:
   bool root() const { return mesh_->world().rank() == 0; }
-  void load(const std::filesystem::path& checkpoint, const Manifest& manifest, Mismatch mismatch);
+  std::optional<std::filesystem::path> load_newest(const CheckpointDirectory& directory, std::int64_t up_to,
+                                                   bool set_aside);
+  void load(const std::filesystem::path& checkpoint, const Manifest& manifest);
   void open_outputs();
   void write_provenance();
   nlohmann::ordered_json one_step();
@@ -71,6 +73,7 @@ class Run {
   void keep_record(const nlohmann::ordered_json& record);
   static void tell_trouble(const char* what, const std::optional<std::string>& trouble, bool& told);
   void give_up_or_roll_back();
+  void take_back_records(const std::vector<StepHistory::BadStep>& bad);
   CheckpointText checkpoint_text();
   void finish();
 
@@ -89,6 +92,7 @@ class Run {
   Stragglers stragglers_;
   Rehearsal rehearsal_;
   TrainingState state_;
+  Mismatch mismatch_ = Mismatch::refuse;
   CheckpointDirectory checkpoints_;
   CheckpointWriter writer_;
   CheckpointKeeper keeper_;

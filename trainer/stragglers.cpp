@@ -28,7 +28,7 @@ std::vector<Straggler> find_stragglers(std::span<const double> busy, std::span<c
 
 Stragglers::Stragglers(Communicator& world, Settings settings) : world_(world), settings_(settings) {
   if (settings_.ratio == 0.0) return;
-  HEADROOM_CHECK(settings_.ratio > 1.0 && settings_.window > 0, "stragglers from {} times the median, over {} steps",
+  HEADROOM_CHECK(settings_.ratio > 0.0 && settings_.window > 0, "stragglers from {} times the median, over {} steps",
                  settings_.ratio, settings_.window);
   for (const auto& words : gather_words(world_, {host_name()})) hosts_.push_back(words.at(0));
 }

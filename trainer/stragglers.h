@@ -29,7 +29,7 @@ std::vector<Straggler> find_stragglers(std::span<const double> busy, std::span<c
 class Stragglers {
  public:
   struct Settings {
-    double ratio = 0.0;        // a rank that is busier than the median by this is named; above 1, or 0: nothing is done
+    double ratio = 0.0;        // a rank that is busier than the median by this is named; 0: nothing is done
     std::int64_t window = 50;  // steps added up before the ranks compare
   };
 

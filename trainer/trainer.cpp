@@ -82,6 +82,18 @@ nlohmann::json recorded(const fs::path& metrics, std::int64_t step) {
   return found;
 }
 
+// The samples that rollbacks before a step left out.
+std::vector<SampleRange> left_out_before(const fs::path& metrics, std::int64_t step) {
+  std::ifstream stream(metrics);
+  std::vector<SampleRange> ranges;
+  for (std::string line; std::getline(stream, line);) {
+    const nlohmann::json record = nlohmann::json::parse(line, nullptr, false);
+    if (!record.is_object() || record.value("event", "") != "rollback" || record.at("before_step") > step) continue;
+    for (const auto& range : record.at("samples_left_out")) ranges.push_back({range.at(0), range.at(1)});
+  }
+  return ranges;
+}
+
 std::string comparison(const nlohmann::json& before, const nlohmann::ordered_json& now) {
   if (before.is_null()) return "the run's metrics have no record of this step";
   std::string text;
@@ -166,10 +178,11 @@ std::string rerun(const fs::path& run_directory, const RerunOptions& options, Pa
   keep_product_choices(device, run_directory / "product-choices.txt");
   Run run(config, mesh, device, corpus, owned ? std::move(*owned) : RunDirectory::join(target));
   const nlohmann::ordered_json record =
-      run.rerun(options.step, CheckpointDirectory(run_directory / "checkpoints"), [&](std::uint64_t first_sample) {
-        const StepData data(corpus.train, config, mesh);
-        return RunSnapshots(config, corpus, sequences_of(data, first_sample, options.raw_samples));
-      });
+      run.rerun(options.step, CheckpointDirectory(run_directory / "checkpoints"),
+                left_out_before(run_directory / "metrics.jsonl", options.step), [&](std::uint64_t first_sample) {
+                  const StepData data(corpus.train, config, mesh);
+                  return RunSnapshots(config, corpus, sequences_of(data, first_sample, options.raw_samples));
+                });
   return on_root(mesh.world(), [&] {
     write_file_atomically(target / "record.json", record.dump(1) + "\n");
     return fmt::format("step {} again:\n{}\nsnapshots before and after it: {}", options.step,

@@ -24,12 +24,13 @@ void TrainingState::took(std::uint64_t count, std::int64_t tokens_of_step) {
   samples = next_sample() + count;
   ++step;
   tokens += tokens_of_step;
-  std::erase_if(left_out, [this](const SampleRange& range) { return range.first + range.count <= samples; });
 }
 
 nlohmann::ordered_json TrainingState::to_json() const {
   nlohmann::ordered_json ranges = nlohmann::ordered_json::array();
-  for (const SampleRange& range : left_out) ranges.push_back({range.first, range.count});
+  for (const SampleRange& range : left_out) {
+    if (range.first + range.count > samples) ranges.push_back({range.first, range.count});
+  }
   nlohmann::ordered_json json = {{"samples", samples},
                                  {"left_out", std::move(ranges)},
                                  {"rollbacks", rollbacks},

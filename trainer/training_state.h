@@ -15,10 +15,12 @@ struct TrainingState {
   explicit TrainingState(const BadStepConfig& config) : history(config) {}
 
   std::int64_t step = 0;
-  std::int64_t tokens = 0;            // trained on; steps that were not made count
-  std::uint64_t samples = 0;          // of the training order, taken or left out so far
-  std::vector<SampleRange> left_out;  // ahead: samples that made bad steps before a rollback
-  std::int64_t rollbacks = 0;         // to step `rolled_back_to`, since the last new checkpoint
+  std::int64_t tokens = 0;    // trained on; steps that were not made count
+  std::uint64_t samples = 0;  // of the training order, taken or left out so far
+  // Samples that made bad steps before a rollback. Those behind stay until the end of the process, because another
+  // rollback may come to them again; a checkpoint keeps those ahead of it.
+  std::vector<SampleRange> left_out;
+  std::int64_t rollbacks = 0;  // to step `rolled_back_to`, since the last new checkpoint
   std::int64_t rolled_back_to = 0;
   StepHistory history;
   // The record of `step` where a stop came between the step and the evaluation or snapshot that was due after it.

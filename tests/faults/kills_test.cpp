@@ -66,6 +66,7 @@ TEST_F(Kills, EveryKilledRunGoesOnToTheSameBits) {
     Outcome end{-1, ""};
     for (int attempt = 0; attempt == 0 || draw.uniform() < 0.35; ++attempt) {
       Job job(kLayouts[layout].ranks, command + (attempt == 0 ? "" : " --resume"), here_ / "trial.log");
+      bool in_a_save_now = false;
       if (draw.uniform() < 0.4) {
         // While a checkpoint is there that is not complete, after as many steps as the draw says.
         const auto steps = static_cast<int>(draw.index(25));
@@ -77,7 +78,7 @@ TEST_F(Kills, EveryKilledRunGoesOnToTheSameBits) {
           }
           return false;
         };
-        if (job.wait_until(partial)) ++in_a_save;
+        in_a_save_now = job.wait_until(partial);
       } else {
         const auto moment = Clock::now() + std::chrono::duration<double>(duration * 1.1 * draw.uniform());
         job.wait_until([&] { return Clock::now() > moment; });
@@ -87,8 +88,11 @@ TEST_F(Kills, EveryKilledRunGoesOnToTheSameBits) {
       } else {
         job.kill_all();
       }
-      ++kills;
       end = job.wait(kLongest);
+      if (end.status != 0) {  // 0: it had ended before
+        ++kills;
+        in_a_save += in_a_save_now ? 1 : 0;
+      }
       ASSERT_NE(end.status, -1) << "ranks outlived a killed one: " << end.output;
     }
     const Outcome resumed = Job(kLayouts[layout].ranks, command + " --resume", here_ / "trial.log").wait(kLongest);

@@ -90,6 +90,52 @@ TEST(BadSteps, ARollbackLeavesTheirSamplesOutAndGoesOn) {
   EXPECT_EQ(records[16].at("batch_crc"), others[18].at("batch_crc"));  // step 16: those of step 19
 }
 
+// A second one to the same checkpoint leaves out what the first one did, too.
+TEST(BadSteps, ASecondRollbackRemembersTheFirst) {
+  const Workspace here;
+  const std::string settings = "train.steps = 14\ncheckpoint.every = 6\nbad_steps.then = \"rollback\"\n";
+  const Outcome outcome = rehearse("nan step=8-10; nan step=11-13", 2, "train " + here.config("run", settings));
+  ASSERT_EQ(outcome.status, 0) << outcome.output;
+  EXPECT_THAT(outcome.output, HasSubstr("back to step 6, leaving their samples out (2 of 3 rollbacks)"));
+  const Outcome plain = headroom_ranks(2, "train " + here.config("plain", settings) + " --set train.steps=20");
+  ASSERT_EQ(plain.status, 0) << plain.output;
+  std::vector<json> steps = records_of(here.run("run"));
+  std::erase_if(steps, [](const json& record) { return record.contains("event"); });
+  const std::vector<json> others = records_of(here.run("plain"));
+  // Step 8 takes the samples of step 11 there, as after the first rollback; step 11 those of step 17.
+  const int taken[] = {1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 17, 18, 19, 20};
+  ASSERT_EQ(steps.size(), std::size(taken));
+  for (std::size_t step = 0; step < steps.size(); ++step) {
+    EXPECT_EQ(steps[step].at("batch_crc"), others[static_cast<std::size_t>(taken[step]) - 1].at("batch_crc"))
+        << step + 1;
+  }
+}
+
+// A stop between bad steps saves the run as it is; going on, the count goes on, and what was saved between them is not
+// what a rollback goes back to.
+TEST(BadSteps, AStopBetweenThemChangesNothing) {
+  const Workspace here;
+  const std::string settings = "train.steps = 16\ncheckpoint.every = 3\n";
+  const auto stopped_after_two = [&](const std::string& name, const std::string& more) {
+    const Outcome stopped = rehearse("nan step=8-9; stop step=9", 1, "train " + here.config(name, settings + more));
+    EXPECT_EQ(stopped.status, 75) << stopped.output;
+    return rehearse("nan step=10", 1, "train " + here.config(name, settings + more) + " --resume");
+  };
+  const Outcome diverged = stopped_after_two("stop", "");
+  EXPECT_EQ(diverged.status, 6) << diverged.output;
+  EXPECT_THAT(diverged.output, HasSubstr("3 steps in a row, 8 to 10, were not made"));
+
+  const Outcome back = stopped_after_two("rollback", "bad_steps.then = \"rollback\"\n");
+  EXPECT_EQ(back.status, 0) << back.output;
+  EXPECT_THAT(back.output, HasSubstr("back to step 6"));
+  EXPECT_TRUE(std::filesystem::exists(here.run("rollback") / "checkpoints/step-00000009.taken-back"));
+
+  const Outcome whole =
+      rehearse("nan step=8-10", 1, "train " + here.config("whole", settings + "bad_steps.then = \"rollback\"\n"));
+  ASSERT_EQ(whole.status, 0) << whole.output;
+  EXPECT_EQ(results_of(here.run("rollback")), results_of(here.run("whole")));
+}
+
 TEST(BadSteps, RollbacksThatDoNotHelpEndTheRun) {
   const Workspace here;
   const std::string settings = "train.steps = 16\ncheckpoint.every = 3\nbad_steps.then = \"rollback\"\n";

@@ -198,7 +198,72 @@ TEST(Train, ARunThatWasKilledGoesOnToTheSameBits) {
   EXPECT_EQ(results_of(here.run("killed")), results_of(here.run("whole")));
 }
 
-// ---- a disk that fills up ------------------------------------------------------------------------------------------
+// ---- a disk that goes away, and one that fills up
+// ------------------------------------------------------------------------------------------
+
+// Again and again: nothing is trained, nothing is cut, nothing is renamed.
+TEST(Train, WhenAllCheckpointsAreDamagedNothingHappensToTheRun) {
+  const Workspace here;
+  const std::string config = here.config("run", "checkpoint.every = 3\n");
+  ASSERT_EQ(headroom("train " + config).status, 0);
+  for (const auto& entry : fs::directory_iterator(here.run("run") / "checkpoints")) {
+    if (!entry.is_symlink()) fs::resize_file(entry.path() / "rank-00000.h5", 1000);
+  }
+  const std::string metrics = content_of(here.run("run") / "metrics.jsonl");
+  for (int time = 0; time < 2; ++time) {
+    const Outcome outcome = headroom("train " + config + " --resume --set train.steps=8");
+    EXPECT_EQ(outcome.status, 5) << outcome.output;
+    EXPECT_THAT(outcome.output, AllOf(HasSubstr("is whole"), HasSubstr("rank-00000.h5 has 1000 bytes")));
+    EXPECT_EQ(content_of(here.run("run") / "metrics.jsonl"), metrics);
+  }
+}
+
+TEST(Train, ACheckpointOfAnotherVersionIsNotTakenForDamaged) {
+  const Workspace here;
+  const std::string config = here.config("run", "checkpoint.every = 3\n");
+  ASSERT_EQ(headroom("train " + config).status, 0);
+  const fs::path manifest = here.run("run") / "checkpoints/step-00000008/manifest.json";
+  std::string text = content_of(manifest);
+  text.replace(text.find("\"version\": 3"), 12, "\"version\": 4");
+  std::ofstream(manifest) << text;
+  const Outcome outcome = headroom("train " + config + " --resume");
+  EXPECT_EQ(outcome.status, 5) << outcome.output;
+  EXPECT_THAT(outcome.output, HasSubstr("has version 4, this program reads 3"));
+  EXPECT_TRUE(fs::exists(manifest));
+}
+
+TEST(Train, AnotherConfigIsLoadedAllTheSameWhenAskedFor) {
+  const Workspace here;
+  const std::string config = here.config("run");
+  ASSERT_EQ(headroom("train " + config).status, 0);
+  const Outcome outcome =
+      headroom("train " + config + " --resume --accept-mismatch --set optim.lr=2e-2 --set train.steps=10");
+  EXPECT_EQ(outcome.status, 0) << outcome.output;
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("optim.lr: 0.01 -> 0.02"), HasSubstr("loaded all the same")));
+  EXPECT_EQ(steps_in(here.run("run")), 10);
+  const Outcome fewer = headroom("train " + config + " --resume --accept-mismatch --set train.steps=5");
+  EXPECT_EQ(fewer.status, 3) << fewer.output;
+  EXPECT_THAT(fewer.output, HasSubstr("train.steps = 5"));
+}
+
+// The checkpoints' directory is away when one is due at step 50, and back again some steps later.
+TEST(Train, ADirectoryThatIsAwayForAWhileCostsNothing) {
+  const Workspace here;
+  const std::string settings = "train.steps = 400\ncheckpoint.every = 50\n";
+  ASSERT_EQ(headroom_ranks(2, "train " + here.config("whole", settings)).status, 0);
+  const auto reach = [](int steps) {
+    return "until [ \"$(cat $run/metrics.jsonl 2>/dev/null | grep -c '^{\"step')\" -ge " + std::to_string(steps) +
+           " ]; do kill -0 $launcher || exit 3; done\n";
+  };
+  const Outcome outcome =
+      shell("run=" + here.run("run").string() + "\n" HEADROOM_MPIRUN " 2 " HEADROOM_BINARY " train " +
+            here.config("run", settings) + " & launcher=$!\n" + reach(10) + "mv $run/checkpoints $run/away\n" +
+            reach(55) + "mv $run/away $run/checkpoints\n" + "wait $launcher");
+  EXPECT_EQ(outcome.status, 0) << outcome.output;
+  EXPECT_THAT(outcome.output, AllOf(HasSubstr("the checkpoint of step 50 could not be written, training goes on"),
+                                    HasSubstr("checkpoints can be written again")));
+  EXPECT_EQ(results_of(here.run("run")), results_of(here.run("whole")));
+}
 
 TEST(Train, AFullDiskEndsTheRunWithItsCodeAndItGoesOnWhenThereIsSpace) {
   const Workspace here;

@@ -124,5 +124,53 @@ TEST_F(Metrics, WaitForADirectoryThatVanished) {
   EXPECT_EQ(content(), "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n");
 }
 
+// What a checkpoint knows of the file is found again, also behind later records and a killed run's half line; a file
+// whose beginning is another is refused, one that is not there is begun anew.
+TEST_F(Metrics, ABeginningThatWasChangedIsRefused) {
+  MetricsPrefix prefix;
+  {
+    MetricsWriter metrics(file_, 0);
+    metrics.write({{"run", "a"}});
+    metrics.write({{"step", 1}, {"loss", 2.5}});
+    prefix = metrics.prefix();
+    EXPECT_EQ(prefix.bytes, content().size());
+    metrics.write({{"step", 2}, {"loss", 2.25}});
+  }
+  const std::string whole = content();
+  put(whole + "{\"step\":3,\"lo");
+  {
+    const MetricsWriter metrics(file_, 1, prefix);
+    EXPECT_EQ(metrics.prefix().bytes, prefix.bytes);
+    EXPECT_EQ(metrics.prefix().hash, prefix.hash);
+  }
+  for (std::size_t place = 0; place < prefix.bytes; place += 5) {
+    std::string changed = whole;
+    changed[place] = static_cast<char>(changed[place] ^ 1);
+    put(changed);
+    try {
+      const MetricsWriter metrics(file_, 1, prefix);
+      ADD_FAILURE() << "byte " << place;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ExitCode::bad_checkpoint);
+      EXPECT_THAT(error.what(), HasSubstr("is not as it was when the checkpoint was made"));
+    }
+    EXPECT_EQ(content(), changed) << "what is refused stays";
+  }
+  put(whole.substr(0, prefix.bytes - 1));
+  EXPECT_THROW(MetricsWriter(file_, 1, prefix), Error);
+  std::filesystem::remove(file_);
+  EXPECT_EQ(MetricsWriter(file_, 1, prefix).prefix().bytes, 0U);
+}
+
+TEST_F(Metrics, AnEventGoesWithTheStepsBehindIt) {
+  const std::string event = "{\"event\":\"rollback\",\"before_step\":3}\n";
+  const std::string lines = "{\"step\":1}\n{\"step\":2}\n" + event + "{\"step\":3}\n";
+  put(lines);
+  { const MetricsWriter metrics(file_, 3); }
+  EXPECT_EQ(content(), lines);
+  { const MetricsWriter metrics(file_, 2); }
+  EXPECT_EQ(content(), "{\"step\":1}\n{\"step\":2}\n");
+}
+
 }  // namespace
 }  // namespace headroom

@@ -51,6 +51,7 @@ struct Trainer {
   }
 
   CheckpointReceipt save(const fs::path& directory, std::int64_t step, Retention retention = {}) {
+    fs::create_directories(directory);
     CheckpointWriter writer(CheckpointDirectory(directory), engine, *mesh, retention);
     writer.begin({.step = step,
                   .tokens = 32 * step,
@@ -61,9 +62,10 @@ struct Trainer {
   }
 
   Manifest load(const fs::path& checkpoint) {
-    const Manifest manifest = verified_manifest(checkpoint, mesh->world());
-    load_tensors(checkpoint, manifest, engine, *mesh);
-    return manifest;
+    const VerifiedCheckpoint verified = verify_checkpoint(checkpoint, mesh->world());
+    EXPECT_EQ(verified.damage, "");
+    load_tensors(checkpoint, verified.manifest, engine, *mesh);
+    return verified.manifest;
   }
 
   const Mesh* mesh;
@@ -196,6 +198,7 @@ TEST_F(Checkpoint, TrainingGoesOnWhileItIsWritten) {
   Trainer trainer(mesh_, tiny_run());
   trainer.train(1, 2);
   const std::vector<std::vector<double>> expected = tensors_in(trainer.save(directory_.path() / "quiet", 2).path);
+  fs::create_directories(directory_.path() / "busy");
   CheckpointWriter writer(CheckpointDirectory(directory_.path() / "busy"), trainer.engine, mesh_, {});
   writer.begin({.step = 2, .identity = kIdentity, .config_toml = kConfig});
   trainer.train(3, 5);
@@ -217,41 +220,42 @@ TEST_F(Checkpoint, KeepsTheNewestAndEveryThird) {
 TEST_F(Checkpoint, ADirectoryThatVanishedFailsOnEveryRankAndTheNextTrySucceeds) {
   Trainer trainer(mesh_, tiny_run());
   const fs::path good = trainer.save(directory_.path() / "checkpoints", 1).path;
-  on_disk([&] {
-    fs::rename(directory_.path() / "checkpoints", directory_.path() / "away");
-    std::ofstream(directory_.path() / "checkpoints") << "a file in the way";
-  });
+  on_disk([&] { fs::rename(directory_.path() / "checkpoints", directory_.path() / "away"); });
   CheckpointWriter writer(CheckpointDirectory(directory_.path() / "checkpoints"), trainer.engine, mesh_, {});
   try {
     writer.begin({.step = 2, .identity = kIdentity, .config_toml = kConfig});
-    ADD_FAILURE() << "a checkpoint was begun in a file";
+    ADD_FAILURE() << "a checkpoint was begun in a directory that is not there";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ExitCode::disk_full);
   }
   EXPECT_FALSE(writer.busy());
-  on_disk([&] {
-    fs::remove(directory_.path() / "checkpoints");
-    fs::rename(directory_.path() / "away", directory_.path() / "checkpoints");
-  });
+  EXPECT_FALSE(fs::exists(directory_.path() / "checkpoints"));
+  on_disk([&] { fs::rename(directory_.path() / "away", directory_.path() / "checkpoints"); });
   EXPECT_EQ(tensors_in(good), tensors_in(trainer.save(directory_.path() / "checkpoints", 2).path));
 }
 
-TEST_F(Checkpoint, AFileThatCannotBeWrittenLeavesTheOldCheckpointAndNothingElse) {
+// The directory goes away while the ranks write: whatever they are at, all of them fail alike.
+TEST_F(Checkpoint, ADirectoryThatVanishesMeanwhileLeavesTheOldCheckpointAndNothingElse) {
   Trainer trainer(mesh_, tiny_run());
-  const fs::path good = trainer.save(directory_.path(), 1).path;
-  CheckpointWriter writer(CheckpointDirectory(directory_.path()), trainer.engine, mesh_, {});
+  const fs::path checkpoints = directory_.path() / "checkpoints";
+  trainer.save(checkpoints, 1);
+  CheckpointWriter writer(CheckpointDirectory(checkpoints), trainer.engine, mesh_, {});
   writer.begin({.step = 2, .identity = kIdentity, .config_toml = kConfig});
-  // The files of the ranks are there or on their way; what becomes of them has no place to go to.
   on_disk([&] {
-    std::ofstream(directory_.path() / "step-00000002") << "a file in the way of the directory";
-    fs::create_directory(directory_.path() / "step-00000002.old");
-    std::ofstream(directory_.path() / "step-00000002.old/kept") << "";
-    fs::remove_all(directory_.path() / "step-00000002.partial");
+    fs::rename(checkpoints, directory_.path() / "away");
+    fs::remove_all(directory_.path() / "away/step-00000002.partial");
   });
-  EXPECT_THROW(writer.finish(), Error);
+  try {
+    writer.finish();
+    ADD_FAILURE() << "a checkpoint was made of nothing";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::disk_full) << error.what();
+  }
   EXPECT_FALSE(writer.busy());
-  EXPECT_EQ(damage_in(good, read_manifest(good)), std::vector<std::string>());
-  EXPECT_FALSE(fs::exists(directory_.path() / "step-00000002.partial"));
+  on_disk([&] { fs::rename(directory_.path() / "away", checkpoints); });
+  EXPECT_EQ(CheckpointDirectory(checkpoints).all().size(), 1U);
+  EXPECT_EQ(verify_checkpoint(checkpoints / "step-00000001", mesh_.world()).damage, "");
+  trainer.save(checkpoints, 2);
 }
 
 TEST_F(Checkpoint, SaysInWhatItBelongsToAnother) {
@@ -299,15 +303,7 @@ TEST_F(Checkpoint, DamageIsFoundByFileAndTensor) {
     stream.seekp(place);
     stream.put(byte);
   };
-  const auto refusal = [&]() -> std::string {
-    try {
-      verified_manifest(path, mesh_.world());
-    } catch (const Error& error) {
-      EXPECT_EQ(error.code(), ExitCode::bad_checkpoint);
-      return error.what();
-    }
-    return "";
-  };
+  const auto refusal = [&] { return verify_checkpoint(path, mesh_.world()).damage; };
   const auto damaged = [&](const fs::path& file, std::int64_t place) {
     on_disk([&] { flip(file, place); });
     const std::string found = refusal();

@@ -155,7 +155,7 @@ TEST_F(GpuEngine, GoesOnFromACheckpointToTheBit) {
     writer.begin({.step = 3, .config_toml = "name = \"gpu\"\n"});
     const std::filesystem::path checkpoint = writer.finish().path;
     Engine second(config, mesh, Device::cuda);
-    load_tensors(checkpoint, verified_manifest(checkpoint, mesh.world()), second, mesh);
+    load_tensors(checkpoint, verify_checkpoint(checkpoint, mesh.world()).manifest, second, mesh);
     const std::vector<double> resumed = train(second, config, mesh, 4, 5);
     EXPECT_EQ(resumed, std::vector<double>(expected.begin() + 6, expected.end()));
     EXPECT_EQ(parameters_of(second), parameters_of(uninterrupted));

@@ -53,8 +53,8 @@ TEST_F(StragglersTest, NothingIsSentWithoutARatio) {
   EXPECT_EQ(world_->traffic().bytes, before);
 }
 
-TEST_F(StragglersTest, ARatioThatEveryRankExceedsIsRefused) {
-  EXPECT_THROW(Stragglers(*world_, {.ratio = 1.0, .window = 3}), Error);
+TEST_F(StragglersTest, SettingsThatCannotBeAreRefused) {
+  EXPECT_THROW(Stragglers(*world_, {.ratio = -1.5, .window = 3}), Error);
   EXPECT_THROW(Stragglers(*world_, {.ratio = 1.5, .window = 0}), Error);
 }
 
