@@ -6,11 +6,14 @@
 #include "trainer/logging.h"
 
 namespace headroom {
-void CheckpointKeeper::after_step(std::int64_t step, bool all_ready) {
+
+void CheckpointKeeper::after_step(std::int64_t step, bool good, bool all_ready) {
   step_ = step;
   if (writer_->busy() && all_ready) look_after();
+  owed_ = owed_ || due(step);
   const bool retry = first_failure_ && step >= retry_at_ && !writer_->busy();
-  if (!due(step) && !retry) return;
+  if (!good || (!owed_ && !retry)) return;
+  owed_ = false;
   if (writer_->busy()) {
     const Stopwatch waiting;
     settle();

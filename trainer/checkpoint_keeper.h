@@ -24,8 +24,9 @@ class CheckpointKeeper {
   CheckpointKeeper(CheckpointWriter& writer, std::int64_t every, bool root, Text text)
       : writer_(&writer), every_(every), root_(root), text_(std::move(text)) {}
 
-  // After step `step`. `all_ready`: every rank's writer is. Throws ExitCode::disk_full as said above.
-  void after_step(std::int64_t step, bool all_ready);
+  // After step `step`. `good`: the step is one to go back to; a checkpoint that is due at another comes with the next
+  // good one. `all_ready`: every rank's writer is. Throws ExitCode::disk_full as said above.
+  void after_step(std::int64_t step, bool good, bool all_ready);
 
   // Saves step `step` now, unless that is done, and waits for the end. Throws ExitCode::disk_full.
   void save_now(std::int64_t step);
@@ -52,6 +53,7 @@ class CheckpointKeeper {
   std::int64_t every_;
   bool root_;
   Text text_;
+  bool owed_ = false;           // a checkpoint was due and has not begun
   std::int64_t step_ = 0;       // training has come to
   std::int64_t attempted_ = 0;  // the step of the last try
   double stall_ = 0.0;          // seconds that training stood still for it

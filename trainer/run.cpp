@@ -2,6 +2,7 @@
 
 #include <omp.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <utility>
 
@@ -138,8 +139,8 @@ bool Run::finish_step(ordered_json record) {
   const bool stop = word[0] != 0 || !looked;
   if (looked && state_.history.patience_is_over()) {
     give_up_or_roll_back();
-  } else if (!stop && state_.step < config_.train.steps && state_.history.bad_in_a_row().empty()) {
-    keeper_.after_step(state_.step, word[1] == 0);
+  } else if (!stop && state_.step < config_.train.steps) {
+    keeper_.after_step(state_.step, state_.history.bad_in_a_row().empty(), word[1] == 0);
   }
   if (keeper_.newest().value_or(0) > state_.rolled_back_to) state_.rollbacks = 0;
   return !stop;
@@ -151,7 +152,8 @@ bool Run::train() {
     return std::string();
   });
   std::optional<Progress> progress;
-  if (root()) progress.emplace(config_.name, static_cast<std::uint64_t>(config_.train.steps - state_.step));
+  const std::int64_t from = state_.step;
+  if (root()) progress.emplace(config_.name, static_cast<std::uint64_t>(config_.train.steps - from));
   bool go_on = true;
   if (state_.unfinished) {
     go_on = finish_step(*state_.unfinished);
@@ -160,8 +162,10 @@ bool Run::train() {
   while (go_on && state_.step < config_.train.steps) {
     const ordered_json record = one_step();
     if (progress) {
-      progress->advance(1, fmt::format("step {}  loss {:.4f}  {:.0f} tokens/s", state_.step,
-                                       record["loss"].get<double>(), record["tokens_per_second"].get<double>()));
+      progress->set(
+          static_cast<std::uint64_t>(std::max<std::int64_t>(0, state_.step - from)),  // a rollback may go behind
+          fmt::format("step {}  loss {:.4f}  {:.0f} tokens/s", state_.step, record["loss"].get<double>(),
+                      record["tokens_per_second"].get<double>()));
     }
     go_on = finish_step(record);
   }
