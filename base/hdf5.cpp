@@ -251,6 +251,10 @@ void H5File::write_virtual_numbers(const std::string& dataset, H5Type type, cons
   const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
   H5Pset_create_intermediate_group(links.get(), 1);
   const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+  // Where a file is missing there are no numbers, which must not look like zeros.
+  const double nowhere = std::numeric_limits<double>::quiet_NaN();
+  const bool real = type == H5Type::f32 || type == H5Type::f64;
+  if (real) H5Pset_fill_value(creation.get(), H5T_NATIVE_DOUBLE, &nowhere);
   const Handle whole = space_of(dims);
   for (const Part& part : parts) {
     const Handle place = space_of(dims);

@@ -104,7 +104,8 @@ class H5File {
   }
 
   // Creates `dataset` of type T without numbers of its own: it shows those of other files' datasets, which are one line
-  // of numbers each; parts must not overlap. Reading it through h5py or h5dump needs the files beside this one.
+  // of numbers each; parts must not overlap. Reading it through h5py or h5dump needs the files beside this one: real
+  // numbers of a file that is missing are NaN.
   struct Part {
     std::string file;     // relative to this file's directory
     std::string dataset;  // of shape [whole]

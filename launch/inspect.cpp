@@ -19,6 +19,10 @@ namespace fs = std::filesystem;
 
 // A checkpoint, or the newest one of a run.
 fs::path checkpoint_at(const fs::path& path) {
+  if (fs::is_regular_file(path)) {
+    throw Error(ExitCode::bad_checkpoint, fmt::format("{} is a file", path.string()),
+                "Name the checkpoint's directory, or the run's.");
+  }
   if (fs::exists(path / "manifest.json")) return path;
   if (const auto newest = CheckpointDirectory(path / "checkpoints").latest()) return *newest;
   throw Error(ExitCode::bad_checkpoint, fmt::format("{} is neither a checkpoint nor a run with one", path.string()),
@@ -87,6 +91,7 @@ class InspectVerb : public Verb {
     app.add_option("--tolerance", tolerance_,
                    "Of --against: the relative difference (of the norm) up to which tensors count as equal")
         ->check(CLI::NonNegativeNumber)
+        ->needs("--against")
         ->capture_default_str();
     app.footer(
         "Exit code 5 (bad checkpoint) when --verify finds damage, which it names by file and tensor, or --against a\n"
@@ -96,19 +101,21 @@ class InspectVerb : public Verb {
   ExitCode run() override {
     const fs::path checkpoint = checkpoint_at(checkpoint_);
     const Manifest manifest = read_manifest(checkpoint);
-    if (!against_.empty()) return compare(checkpoint, manifest);
-    print_provenance(checkpoint, manifest);
-    print_tensors(manifest);
-    print_files(manifest);
-    return verify_ ? verify(checkpoint, manifest) : ExitCode::done;
+    if (against_.empty()) {
+      print_provenance(checkpoint, manifest);
+      print_tensors(manifest);
+      print_files(manifest);
+    }
+    if (verify_) verify(checkpoint, manifest);
+    return against_.empty() ? ExitCode::done : compare(checkpoint, manifest);
   }
 
  private:
-  static ExitCode verify(const fs::path& checkpoint, const Manifest& manifest) {
+  static void verify(const fs::path& checkpoint, const Manifest& manifest) {
     const std::vector<std::string> damage = damage_in(checkpoint, manifest);
     if (damage.empty()) {
-      fmt::print("\nevery byte is as it was written\n");
-      return ExitCode::done;
+      fmt::print("\n{}: every byte is as it was written\n", checkpoint.string());
+      return;
     }
     throw Error(ExitCode::bad_checkpoint, fmt::format("{}", fmt::join(damage, "\n")),
                 "A run that goes on with --resume takes the checkpoint before it.");

@@ -6,6 +6,11 @@
 #include "trainer/logging.h"
 
 namespace headroom {
+namespace {
+
+constexpr double kWorthTelling = 1.0;  // seconds of waiting for a disk
+
+}  // namespace
 
 void CheckpointKeeper::after_step(std::int64_t step, bool good, bool all_ready) {
   step_ = step;
@@ -17,7 +22,7 @@ void CheckpointKeeper::after_step(std::int64_t step, bool good, bool all_ready) 
   if (writer_->busy()) {
     const Stopwatch waiting;
     settle();
-    if (root_) {
+    if (root_ && waiting.seconds() >= kWorthTelling) {
       log_warning(
           "step {}: waited {:.1f} s for the checkpoint of step {}: the disk is slower than checkpoint.every = {}", step,
           waiting.seconds(), attempted_, every_);
@@ -32,10 +37,16 @@ void CheckpointKeeper::save_now(std::int64_t step) {
   if (newest_ == step) return;
   attempted_ = step;
   const Stopwatch waiting;
-  writer_->begin(text_());
-  const CheckpointReceipt receipt = writer_->finish();
-  stall_ = waiting.seconds();
-  succeeded(receipt);
+  try {
+    writer_->begin(text_());
+    const CheckpointReceipt receipt = writer_->finish();
+    stall_ = waiting.seconds();
+    succeeded(receipt);
+  } catch (const Error& error) {
+    if (error.code() != ExitCode::disk_full) throw;
+    throw Error(error.code(), fmt::format("the checkpoint of step {} could not be written: {}", step, error.what()),
+                going_on(error));
+  }
 }
 
 void CheckpointKeeper::settle() {
@@ -81,6 +92,13 @@ void CheckpointKeeper::succeeded(const CheckpointReceipt& receipt) {
              {"seconds", receipt.total_seconds}};
 }
 
+std::string CheckpointKeeper::going_on(const Error& error) const {
+  return fmt::format(
+      "{} Bring the checkpoints' directory back if it is away, then go on with --resume; what was trained "
+      "since step {} is lost.",
+      error.hint(), newest_.value_or(0));
+}
+
 void CheckpointKeeper::failed(const Error& error) {
   if (error.code() != ExitCode::disk_full) throw Error(error);
   if (!first_failure_) first_failure_ = attempted_;
@@ -88,8 +106,7 @@ void CheckpointKeeper::failed(const Error& error) {
   if (every_ > 0 && attempted_ / every_ > *first_failure_ / every_) {
     throw Error(ExitCode::disk_full,
                 fmt::format("no checkpoint could be written since step {}: {}", *first_failure_, error.what()),
-                fmt::format("{} Then go on with --resume; what was trained since step {} is lost.", error.hint(),
-                            newest_.value_or(0)));
+                going_on(error));
   }
   retry_at_ = step_ + patience_;
   patience_ *= 2;

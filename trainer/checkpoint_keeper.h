@@ -47,6 +47,7 @@ class CheckpointKeeper {
   void look_after();
   void succeeded(const CheckpointReceipt& receipt);
   void failed(const Error& error);
+  std::string going_on(const Error& error) const;
   bool due(std::int64_t step) const { return every_ > 0 && step % every_ == 0; }
 
   CheckpointWriter* writer_;

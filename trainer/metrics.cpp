@@ -28,6 +28,10 @@ bool kept(const std::string& line, std::int64_t number, std::int64_t step, const
 
 void expect_prefix(const std::filesystem::path& file, const MetricsPrefix& prefix) {
   std::ifstream stream(file, std::ios::binary);
+  std::string first;
+  if (std::getline(stream, first) && first == kMetricsBegunAnew.dump()) return;
+  stream.clear();
+  stream.seekg(0);
   RunningHash hash;
   std::string block(std::size_t{1} << 20, '\0');
   while (hash.bytes() < prefix.bytes && stream) {

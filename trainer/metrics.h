@@ -18,13 +18,17 @@ struct MetricsPrefix {
   std::string hash;
 };
 
+// The first line of a file that was begun anew in the middle of a run: it does not begin as an older checkpoint knows
+// it.
+inline const nlohmann::ordered_json kMetricsBegunAnew = {{"event", "metrics_begun_anew"}};
+
 class MetricsWriter {
  public:
   // Opens the file to go on after `step`, the step that training resumes from (0: from the start, whatever the file
   // holds goes). Lines of later steps, events before later steps, and an unfinished last line, which a killed run
   // leaves, are dropped; lines without either (the provenance) stay. The file is rewritten beside and renamed. Throws
   // ExitCode::bad_checkpoint naming the line for a file that is no metrics file, or where it does not begin with
-  // `prefix`; a file that is not there begins with anything. Throws ExitCode::disk_full.
+  // `prefix`; a file that is not there or was begun anew begins with anything. Throws ExitCode::disk_full.
   MetricsWriter(const std::filesystem::path& file, std::int64_t step, const std::optional<MetricsPrefix>& prefix = {});
 
   // All that was kept and written; nothing where the file is another than that, because somebody took it away

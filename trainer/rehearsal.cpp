@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "tensor/transfer.h"
+#include "trainer/logging.h"
 
 namespace headroom {
 namespace {
@@ -56,7 +57,8 @@ Rehearsal::Scene Rehearsal::scene_of(const std::string& text) {
     if (std::sscanf(word.c_str(), "seconds=%lf%n", &scene.seconds, &end) == 1 && end == size) continue;
     refuse(text, word);
   }
-  if (scene.first < 1) refuse(text, "no step");
+  if (scene.first < 1 || scene.last < scene.first) refuse(text, "step");
+  if (scene.seconds < 0.0) refuse(text, "seconds");
   return scene;
 }
 
@@ -64,6 +66,7 @@ void Rehearsal::play(std::int64_t step, const Tensor& gradients) {
   for (Scene& scene : scenes_) {
     if (step < scene.first || step > scene.last || step <= scene.played) continue;
     scene.played = step;
+    log_warning("rehearsal: {} at step {} on this rank", scene.fault, step);
     if (scene.fault == "nan") put(std::numeric_limits<double>::quiet_NaN(), gradients);
     if (scene.fault == "spike") put(kSpike, gradients);
     if (scene.fault == "delay") std::this_thread::sleep_for(std::chrono::duration<double>(scene.seconds));

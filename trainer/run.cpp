@@ -97,10 +97,12 @@ void Run::open_outputs() {
   std::error_code absent;
   const std::int64_t kept = state_.unfinished ? state_.step - 1 : state_.step;
   write_file_atomically(directory_.config_file(), to_toml(config_));
-  if (state_.step > 0 && !std::filesystem::exists(directory_.metrics_file(), absent)) {
-    log_warning("{} is missing: the run goes on without its past metrics", directory_.metrics_file().string());
-  }
+  const bool anew = state_.step > 0 && !std::filesystem::exists(directory_.metrics_file(), absent);
   metrics_.emplace(directory_.metrics_file(), kept, state_.step > 0 ? std::optional(state_.metrics) : std::nullopt);
+  if (anew) {
+    log_warning("{} is missing: the run goes on without its past metrics", directory_.metrics_file().string());
+    metrics_->write(kMetricsBegunAnew);
+  }
   if (config_.log.tensorboard) events_.emplace(directory_.tensorboard(), kept);
   if (state_.step == config_.train.steps && !state_.unfinished) return;  // finished already
   std::filesystem::remove(directory_.finished_mark(), absent);
@@ -169,9 +171,9 @@ bool Run::train() {
     }
     go_on = finish_step(record);
   }
-  if (progress) progress->finish();
   const bool done = state_.step == config_.train.steps && !state_.unfinished;
   keeper_.save_now(state_.step);
+  if (progress && done) progress->finish();
   if (done) {
     finish();
   } else if (root()) {

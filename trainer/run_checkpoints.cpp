@@ -1,5 +1,6 @@
 // How a run is saved, how it goes on from what was saved, and how it goes back there.
 #include <algorithm>
+#include <fstream>
 #include <limits>
 
 #include "base/system.h"
@@ -23,6 +24,22 @@ std::vector<std::string> config_differences(const std::filesystem::path& checkpo
   } catch (const Error& error) {
     return {fmt::format("its config cannot be compared: {}", error.what())};
   }
+}
+
+// A run that has had checkpoints and finds none must not begin anew, which would take its metrics with it.
+void refuse_lost_checkpoints(const RunDirectory& directory) {
+  std::error_code absent;
+  bool had = std::filesystem::exists(directory.finished_mark(), absent);
+  std::ifstream metrics(directory.metrics_file());
+  for (std::string line; !had && std::getline(metrics, line);) {
+    had = line.find("\"checkpoint\":{\"path\"") != std::string::npos;
+  }
+  if (!had) return;
+  throw Error(
+      ExitCode::bad_checkpoint,
+      fmt::format("{} had checkpoints, and there is none in {}", directory.path().string(),
+                  directory.checkpoints().string()),
+      "Bring them back where they were moved or not mounted; or begin anew under another name (--set name=...).");
 }
 
 }  // namespace
@@ -66,7 +83,7 @@ std::optional<std::filesystem::path> Run::load_newest(const CheckpointDirectory&
     if (found.empty()) break;
     const VerifiedCheckpoint verified = verify_checkpoint(found, mesh_->world());
     if (!verified.damage.empty()) {
-      if (root()) log_error("{} is damaged, the one before it is taken:\n{}", found, verified.damage);
+      if (root()) log_error("{} is damaged:\n{}", found, verified.damage);
       damage = verified.damage;
       damaged.emplace_back(found);
       continue;
@@ -74,7 +91,10 @@ std::optional<std::filesystem::path> Run::load_newest(const CheckpointDirectory&
     load(found, verified.manifest);
     on_root(mesh_->world(), [&] {
       if (set_aside) {
-        for (const auto& path : damaged) directory.set_aside(path, CheckpointDirectory::Aside::damaged);
+        for (const auto& path : damaged) {
+          directory.set_aside(path, CheckpointDirectory::Aside::damaged);
+          log_warning("{} is set aside as {}.damaged", path.string(), path.filename().string());
+        }
       }
       return std::string();
     });
@@ -94,6 +114,12 @@ void Run::resume(Mismatch mismatch) {
   });
   const auto from = load_newest(checkpoints_, std::numeric_limits<std::int64_t>::max(), /*set_aside=*/true);
   if (from) keeper_.set_newest(state_.step);
+  if (!from) {
+    on_root(mesh_->world(), [&] {
+      refuse_lost_checkpoints(directory_);
+      return std::string();
+    });
+  }
   if (!root()) return;
   if (from) {
     log_info("resumed from {} at step {}", from->string(), state_.step);
@@ -136,7 +162,8 @@ void Run::give_up_or_roll_back() {
   const std::string what =
       fmt::format("{} steps in a row, {} to {}, were not made", bad.size(), bad.front().step, bad.back().step);
   const std::string hint =
-      "Lower optim.lr, raise optim.schedule.warmup_steps, or look at the steps with `headroom rerun`.";
+      "Look at the steps with `headroom rerun`; go on with --resume and --set bad_steps.then=rollback, or with a lower "
+      "optim.lr and --accept-mismatch.";
   if (config_.bad_steps.then == BadStepAction::stop) throw Error(ExitCode::diverged, what, hint);
   if (state_.rollbacks >= config_.bad_steps.rollbacks) {
     throw Error(ExitCode::diverged, fmt::format("{}, and {} rollbacks did not help", what, state_.rollbacks), hint);

@@ -37,7 +37,7 @@ void refuse_other_config(const fs::path& config_file, const RunConfig& config) {
   if (differences.empty()) return;
   throw Error(
       ExitCode::bad_checkpoint,
-      fmt::format("this config differs from the one that the run began with, {}:\n  {}", config_file.string(),
+      fmt::format("this config differs from the run's own, {}:\n  {}", config_file.string(),
                   fmt::join(differences, "\n  ")),
       "Go on with the run's own config, give this run another name (--set name=...), or load its checkpoint all "
       "the same with --accept-mismatch.");
@@ -92,6 +92,13 @@ std::vector<SampleRange> left_out_before(const fs::path& metrics, std::int64_t s
     for (const auto& range : record.at("samples_left_out")) ranges.push_back({range.at(0), range.at(1)});
   }
   return ranges;
+}
+
+// The config that a step was made with: that of the nearest checkpoint before it, or the run's.
+fs::path config_before(const fs::path& run_directory, std::int64_t step) {
+  const std::vector<fs::path> nearest = CheckpointDirectory(run_directory / "checkpoints").up_to(step - 1);
+  const fs::path own = nearest.empty() ? fs::path() : nearest.front() / "config.toml";
+  return fs::exists(own) ? own : run_directory / "config.toml";
 }
 
 std::string comparison(const nlohmann::json& before, const nlohmann::ordered_json& now) {
@@ -151,7 +158,7 @@ std::string rerun(const fs::path& run_directory, const RerunOptions& options, Pa
   // At any number of ranks, unless the overrides say otherwise.
   std::vector<std::string> settings = {"parallel.data=0"};
   settings.insert(settings.end(), options.overrides.begin(), options.overrides.end());
-  RunConfig loaded = load_config(run_directory / "config.toml", settings);
+  RunConfig loaded = load_config(config_before(run_directory, options.step), settings);
   const Device device = device_for(loaded);
   auto world = runtime.world();
   refuse_lonely_ranks(*world);

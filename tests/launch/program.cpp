@@ -67,7 +67,7 @@ std::vector<std::string> results_of(const std::filesystem::path& run) {
   std::ifstream metrics(run / "metrics.jsonl");
   for (std::string line; std::getline(metrics, line);) {
     auto record = nlohmann::ordered_json::parse(line);
-    if (!record.contains("step") && !record.contains("event")) continue;
+    if (!record.contains("step") && !record.contains("before_step")) continue;
     for (const char* key : {"step_seconds", "tokens_per_second", "memory_bytes", "mfu", "checkpoint", "stragglers"}) {
       record.erase(key);
     }

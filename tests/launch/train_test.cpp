@@ -218,6 +218,38 @@ TEST(Train, WhenAllCheckpointsAreDamagedNothingHappensToTheRun) {
   }
 }
 
+TEST(Train, ARunWhoseCheckpointsAreAwayIsNotBegunAnew) {
+  const Workspace here;
+  const std::string config = here.config("run", "checkpoint.every = 3\n");
+  ASSERT_EQ(headroom("train " + config).status, 0);
+  const std::string metrics = content_of(here.run("run") / "metrics.jsonl");
+  fs::rename(here.run("run") / "checkpoints", here / "away");
+  for (int time = 0; time < 2; ++time) {
+    const Outcome outcome = headroom("train " + config + " --resume");
+    EXPECT_EQ(outcome.status, 5) << outcome.output;
+    EXPECT_THAT(outcome.output, AllOf(HasSubstr("had checkpoints"), HasSubstr("Bring them back")));
+    EXPECT_EQ(content_of(here.run("run") / "metrics.jsonl"), metrics);
+    fs::remove(here.run("run") / "finished");  // the metrics tell as well
+  }
+}
+
+// Again after another interruption: the file that is there then is the run's own.
+TEST(Train, MetricsThatWereMovedAwayAreNotMissedTwice) {
+  const Workspace here;
+  const std::string config = here.config("run", "train.steps = 12\ncheckpoint.every = 3\n");
+  const auto rehearse = [&](const char* scene, const char* more) {
+    return shell("HEADROOM_REHEARSE='" + std::string(scene) + "' " HEADROOM_BINARY " train " + config + more);
+  };
+  ASSERT_EQ(rehearse("stop step=4", "").status, 75);
+  fs::rename(here.run("run") / "metrics.jsonl", here / "old.jsonl");
+  const Outcome again = rehearse("kill step=6", " --resume");
+  EXPECT_EQ(again.status, 128 + SIGKILL) << again.output;
+  EXPECT_THAT(again.output, HasSubstr("metrics.jsonl is missing"));
+  const Outcome end = headroom("train " + config + " --resume");
+  EXPECT_EQ(end.status, 0) << end.output;
+  EXPECT_EQ(steps_in(here.run("run")), 8);
+}
+
 TEST(Train, ACheckpointOfAnotherVersionIsNotTakenForDamaged) {
   const Workspace here;
   const std::string config = here.config("run", "checkpoint.every = 3\n");

@@ -57,10 +57,13 @@ TEST_F(Rehearsed, NothingIsOrderedByDefault) {
 }
 
 TEST_F(Rehearsed, WhatIsNotUnderstoodIsNamed) {
-  for (const auto& [text, word] : std::vector<std::pair<const char*, const char*>>{{"nam step=3", "'nam'"},
-                                                                                   {"nan step=x", "'step=x'"},
-                                                                                   {"nan", "'no step'"},
-                                                                                   {"nan step=3 sec=1", "'sec=1'"}}) {
+  for (const auto& [text, word] :
+       std::vector<std::pair<const char*, const char*>>{{"nam step=3", "'nam'"},
+                                                        {"nan step=x", "'step=x'"},
+                                                        {"nan", "'step'"},
+                                                        {"nan step=9-3", "'step'"},
+                                                        {"delay step=1 seconds=-1", "'seconds'"},
+                                                        {"nan step=3 sec=1", "'sec=1'"}}) {
     try {
       Rehearsal(text, 0);
       ADD_FAILURE() << text;
