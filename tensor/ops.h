@@ -55,7 +55,8 @@ struct AdamWStep {
   double bias_correction2;  // 1 - beta2^t
 };
 
-// What a step's loss (mean over its tokens) and gradient norm (before clipping) may reach; beyond, the step is not made.
+// What a step's loss (mean over its tokens) and gradient norm (before clipping) may reach; beyond, the step is not
+// made.
 struct StepLimits {
   double loss = std::numeric_limits<double>::infinity();
   double norm = std::numeric_limits<double>::infinity();
@@ -251,8 +252,8 @@ struct OpTable {
   void (*piece_sums)(const Weights& x, const Tensor& pieces, const Tensor& centers, int power, Tensor sums);
   // From a loss {nll, tokens} f64 [2] and the gradient's sum of squares f64 [1], all of a loss divided by `divisor`
   // where it should have been by its tokens: out f64 [2] = {norm of the gradient, what to multiply it by}, by
-  // divisor / tokens and so that the norm is at most `clip` (0: no limit); -1 when loss or norm are not finite or beyond
-  // the step's limits.
+  // divisor / tokens and so that the norm is at most `clip` (0: no limit); -1 when loss or norm are not finite or
+  // beyond the step's limits.
   void (*gradient_scale)(const Tensor& loss, const Tensor& squares, double divisor, double clip,
                          const StepLimits& limits, Tensor out);
   // y[i] = x[i] / divisor[i], f64

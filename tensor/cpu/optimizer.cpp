@@ -145,8 +145,8 @@ void gradient_scale(const Tensor& loss, const Tensor& squares, double divisor, d
   const double norm = std::sqrt(*squares.data<double>()) * uncounted;
   const double clipping = clip > 0.0 && norm > clip ? clip / norm : 1.0;
   out.data<double>()[0] = norm;
-  const bool made = std::isfinite(nll) && std::isfinite(norm) && nll / loss.data<double>()[1] <= limits.loss &&
-                    norm <= limits.norm;
+  const bool made =
+      std::isfinite(nll) && std::isfinite(norm) && nll / loss.data<double>()[1] <= limits.loss && norm <= limits.norm;
   out.data<double>()[1] = made ? clipping * uncounted : -1.0;
 }
 
