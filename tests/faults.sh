@@ -4,7 +4,7 @@
 #
 #   tests/faults.sh [--kills N] [--damages N] [--seed S]     (default: 200 kills, 500 damages, seed 1)
 #
-# Builds what it needs. Prints what came of it; docs/reliability.md holds figures. About an hour on two cores.
+# Builds what it needs. Prints what came of it; docs/reliability.md holds figures. About half an hour on two cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -15,6 +15,7 @@
 #include "trainer/communication_formula.h"
 #include "trainer/engine.h"
 #include "trainer/hardware.h"
+#include "trainer/median.h"
 #include "trainer/start_up.h"
 
 namespace headroom {
@@ -28,12 +29,6 @@ constexpr int kReplays = 5;
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
 }
 
 Batch random_batch(std::int64_t sequences, std::int64_t seq, std::int64_t vocab, std::uint64_t key) {
@@ -103,13 +98,10 @@ double time_snapshot(const RunConfig& config, Transformer& model, const Mesh& me
 }  // namespace
 
 BenchmarkResult run_benchmark(const RunConfig& loaded, ParallelRuntime& runtime) {
-  const Device device = device_for(loaded);
-  auto world = runtime.world();
-  refuse_lonely_ranks(*world);
-  const StartedMesh started = start_mesh(loaded, std::move(world), device);
+  const StartedRanks started = start_ranks(loaded, runtime);
+  const Device device = started.device;
   const Mesh& mesh = started.mesh;
   const Layout layout = mesh.layout();
-  const int threads = set_threads(loaded, mesh.world());
   const RunConfig config =
       resolved_for(loaded, layout, loaded.model.vocab_size == 0 ? kVocabulary : loaded.model.vocab_size);
   const std::int64_t tokens = config.train.global_batch * config.model.seq_len;
@@ -152,7 +144,7 @@ BenchmarkResult run_benchmark(const RunConfig& loaded, ParallelRuntime& runtime)
   mesh.world().all_reduce(std::span<double>(seconds), Reduction::max);
   mesh.world().all_reduce(std::span<double>(unwatched), Reduction::max);
 
-  BenchmarkResult result{.steps = config.train.steps, .layout = layout, .threads = threads};
+  BenchmarkResult result{.steps = config.train.steps, .layout = layout, .threads = started.threads};
   result.step_seconds = median(seconds);
   result.tokens_per_second = static_cast<double>(tokens) / result.step_seconds;
   result.flops_per_second = engine.model().flops_per_token(config.model.seq_len) * result.tokens_per_second;

@@ -16,6 +16,7 @@
 #include "tensor/transfer.h"
 #include "trainer/checkpoint_reader.h"
 #include "trainer/checkpoint_writer.h"
+#include "trainer/median.h"
 #include "trainer/start_up.h"
 
 namespace headroom {
@@ -27,11 +28,6 @@ double seconds_of(const std::function<void()>& work) {
   const Stopwatch watch;
   work();
   return watch.seconds();
-}
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2), values.end());
-  return values[values.size() / 2];
 }
 
 // Every byte once, into the same memory again and again.
@@ -82,13 +78,11 @@ class PlainCopy {
 CheckpointBenchmark benchmark_checkpoints(const RunConfig& loaded, const fs::path& directory, int rounds,
                                           ParallelRuntime& runtime) {
   constexpr std::int64_t kVocabulary = 8192;  // where the config leaves it to a corpus
-  const Device device = device_for(loaded);
-  const StartedMesh started = start_mesh(loaded, runtime.world(), device);
+  const StartedRanks started = start_ranks(loaded, runtime);
   const Mesh& mesh = started.mesh;
-  set_threads(loaded, mesh.world());
   const RunConfig config =
       resolved_for(loaded, mesh.layout(), loaded.model.vocab_size == 0 ? kVocabulary : loaded.model.vocab_size);
-  Engine engine(config, mesh, device);
+  Engine engine(config, mesh, started.device);
   on_root(mesh.world(), [&] {
     make_directories(directory);
     return std::string();

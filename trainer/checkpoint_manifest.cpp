@@ -20,14 +20,6 @@ constexpr std::int64_t kMostElements = std::int64_t{1} << 56;  // of a tensor: s
   throw DamagedCheckpoint(fmt::format("{}: {}", path.string(), reason));
 }
 
-ordered_json to_json(const Manifest::File& file) {
-  ordered_json stretches = ordered_json::array();
-  for (const Manifest::Stretch& stretch : file.stretches) {
-    stretches.push_back({stretch.dataset, stretch.begin, stretch.bytes, stretch.hash});
-  }
-  return {{"name", file.name}, {"bytes", file.bytes}, {"hash", file.hash}, {"stretches", std::move(stretches)}};
-}
-
 ordered_json to_json(const Manifest::Tensor& tensor) {
   ordered_json pieces = ordered_json::array();
   for (const Manifest::Piece& piece : tensor.pieces) {
@@ -87,16 +79,6 @@ const ordered_json& row_of(const ordered_json& value, std::size_t size) {
     throw Error(ExitCode::bad_checkpoint, fmt::format("an entry of {} where {} values should be", value.size(), size));
   }
   return value;
-}
-
-Manifest::File file_of(const ordered_json& json) {
-  Manifest::File file{json.at("name").get<std::string>(), integer(json.at("bytes")),
-                      json.at("hash").get<std::string>()};
-  for (const ordered_json& entry : json.at("stretches")) {
-    const ordered_json& row = row_of(entry, 4);
-    file.stretches.push_back({row[0].get<std::string>(), integer(row[1]), integer(row[2]), row[3].get<std::string>()});
-  }
-  return file;
 }
 
 Manifest::Tensor tensor_of(const ordered_json& json) {
@@ -204,6 +186,24 @@ std::optional<std::string> contradiction(const Manifest& manifest) {
 }
 
 }  // namespace
+
+ordered_json to_json(const Manifest::File& file) {
+  ordered_json stretches = ordered_json::array();
+  for (const Manifest::Stretch& stretch : file.stretches) {
+    stretches.push_back({stretch.dataset, stretch.begin, stretch.bytes, stretch.hash});
+  }
+  return {{"name", file.name}, {"bytes", file.bytes}, {"hash", file.hash}, {"stretches", std::move(stretches)}};
+}
+
+Manifest::File file_of(const ordered_json& json) {
+  Manifest::File file{json.at("name").get<std::string>(), integer(json.at("bytes")),
+                      json.at("hash").get<std::string>()};
+  for (const ordered_json& entry : json.at("stretches")) {
+    const ordered_json& row = row_of(entry, 4);
+    file.stretches.push_back({row[0].get<std::string>(), integer(row[1]), integer(row[2]), row[3].get<std::string>()});
+  }
+  return file;
+}
 
 std::int64_t Manifest::Tensor::elements() const {
   return shape.size() == 2 ? shape[0] * shape[1] : shape[0];

@@ -77,6 +77,11 @@ struct Manifest {
   std::vector<Tensor> tensors;
 };
 
+// A file's entry, as ranks tell it to one another and as the manifest holds it. The reader throws nlohmann's
+// exceptions, and ExitCode::bad_checkpoint for what is no whole number.
+nlohmann::ordered_json to_json(const Manifest::File& file);
+Manifest::File file_of(const nlohmann::ordered_json& json);
+
 // The manifest as text; parse_manifest gives it back.
 std::string to_text(const Manifest& manifest);
 

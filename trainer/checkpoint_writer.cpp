@@ -132,10 +132,6 @@ std::string write_or_fail(const std::function<std::string()>& work) {
 
 // What a rank tells rank 0 of its file: the file, and of each piece [parameter, begin, row, column, rows, columns].
 ordered_json part_of(const Manifest::File& file, const std::vector<ShardPiece>& pieces) {
-  ordered_json stretches = ordered_json::array();
-  for (const Manifest::Stretch& stretch : file.stretches) {
-    stretches.push_back({stretch.dataset, stretch.begin, stretch.bytes, stretch.hash});
-  }
   ordered_json places = ordered_json::array();
   for_each_parameter(pieces, [&](std::span<const ShardPiece> own) {
     std::int64_t begin = 0;
@@ -145,15 +141,12 @@ ordered_json part_of(const Manifest::File& file, const std::vector<ShardPiece>& 
       begin += place.elements();
     }
   });
-  return {
-      {"name", file.name}, {"bytes", file.bytes}, {"hash", file.hash}, {"stretches", stretches}, {"pieces", places}};
+  return {{"file", to_json(file)}, {"pieces", std::move(places)}};
 }
 
 void add_part(const std::string& text, std::int64_t index, Manifest& manifest) {
   const ordered_json part = ordered_json::parse(text);
-  Manifest::File file{part.at("name"), part.at("bytes"), part.at("hash")};
-  for (const ordered_json& row : part.at("stretches")) file.stretches.push_back({row[0], row[1], row[2], row[3]});
-  manifest.files.push_back(std::move(file));
+  manifest.files.push_back(file_of(part.at("file")));
   for (const ordered_json& row : part.at("pieces")) {
     manifest.tensors[row[0].get<std::size_t>()].pieces.push_back({index, row[1], {row[2], row[3], row[4], row[5]}});
   }

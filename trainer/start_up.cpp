@@ -32,6 +32,19 @@ int ranks_on_this_host(Communicator& world) {
   return static_cast<int>(counts[static_cast<std::size_t>(world.rank())]);
 }
 
+int set_threads(const RunConfig& config, Communicator& world) {
+  const int ranks = ranks_on_this_host(world);
+  const int threads = config.parallel.threads > 0 ? config.parallel.threads : std::max(1, usable_cores() / ranks);
+  omp_set_num_threads(threads);
+  return threads;
+}
+
+// Throws when the launcher started several processes that each believe they are alone.
+void refuse_lonely_ranks(const Communicator& world) {
+  const std::string diagnosis = lonely_ranks_diagnosis(world.size());
+  if (!diagnosis.empty()) throw Error(ExitCode::communication, diagnosis);
+}
+
 }  // namespace
 
 Layout layout_for(const RunConfig& config, int ranks) {
@@ -47,13 +60,6 @@ Layout layout_for(const RunConfig& config, int ranks) {
                             layout.ranks(), layout.ranks(), ranks));
   }
   return layout;
-}
-
-int set_threads(const RunConfig& config, Communicator& world) {
-  const int ranks = ranks_on_this_host(world);
-  const int threads = config.parallel.threads > 0 ? config.parallel.threads : std::max(1, usable_cores() / ranks);
-  omp_set_num_threads(threads);
-  return threads;
 }
 
 Device device_for(const RunConfig& config) {
@@ -78,7 +84,12 @@ Device device_for(const RunConfig& config) {
   return device;
 }
 
-StartedMesh start_mesh(const RunConfig& config, std::unique_ptr<Communicator> world, Device device) {
+StartedRanks start_ranks(const RunConfig& config, ParallelRuntime& runtime) {
+  const Device device = device_for(config);
+  auto world = runtime.world();
+  refuse_lonely_ranks(*world);
+  auto watch = std::make_unique<ProcessWatch>(ProcessWatch::Settings{
+      .limit_seconds = config.faults.timeout, .who = describe_process(world->rank(), world->size())});
   const Layout layout = layout_for(config, world->size());
   std::vector<std::string> notes;
   std::int64_t on_gpus = device == Device::cuda ? 1 : 0;
@@ -96,12 +107,8 @@ StartedMesh start_mesh(const RunConfig& config, std::unique_ptr<Communicator> wo
   }
   Mesh mesh(std::move(world), layout, device, config.parallel.transport);
   if (device == Device::cuda && !mesh.transport().empty()) notes.push_back("tensors go by " + mesh.transport());
-  return {std::move(mesh), std::move(notes)};
-}
-
-void refuse_lonely_ranks(const Communicator& world) {
-  const std::string diagnosis = lonely_ranks_diagnosis(world.size());
-  if (!diagnosis.empty()) throw Error(ExitCode::communication, diagnosis);
+  const int threads = set_threads(config, mesh.world());
+  return {device, std::move(watch), std::move(mesh), threads, std::move(notes)};
 }
 
 }  // namespace headroom

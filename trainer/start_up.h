@@ -2,6 +2,11 @@
 // first step.
 #pragma once
 
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "parallel/process_watch.h"
 #include "parallel/runtime.h"
 #include "trainer/config.h"
 
@@ -11,24 +16,23 @@ namespace headroom {
 // Throws ExitCode::bad_config naming the numbers when they do not fit.
 Layout layout_for(const RunConfig& config, int ranks);
 
-// Sets this process's threads: parallel.threads, or this host's usable cores shared out over its ranks. Collective.
-// Returns the number.
-int set_threads(const RunConfig& config, Communicator& world);
-
 // Where the model computes: what config.device asks for, or for "auto" a GPU if there is one. Throws ExitCode::usage
 // saying what was seen when the asked-for is not there, and ExitCode::bad_config when train.dtype cannot be computed
 // there.
 Device device_for(const RunConfig& config);
 
-// The ranks as a mesh on that device, each with a GPU of its own where there are enough. Collective. Throws as Mesh and
-// select_local_gpu do.
-struct StartedMesh {
+// The ranks of a verb, ready to compute: watched, arranged as a mesh, each with its threads and, where there are
+// enough, with a GPU of its own.
+struct StartedRanks {
+  Device device;
+  std::unique_ptr<ProcessWatch> watch;  // outlives the mesh, whose exchanges it watches (faults.timeout)
   Mesh mesh;
+  int threads;  // of this rank: parallel.threads, or this host's usable cores shared out over its ranks
   std::vector<std::string> notes;  // for the start-up: this rank's GPU, the transport; empty on a CPU
 };
-StartedMesh start_mesh(const RunConfig& config, std::unique_ptr<Communicator> world, Device device);
 
-// Throws ExitCode::communication when the launcher started several processes that each believe they are alone.
-void refuse_lonely_ranks(const Communicator& world);
+// Collective. Throws as device_for, layout_for, Mesh and select_local_gpu do, and ExitCode::communication when the
+// launcher started several processes that each believe they are alone.
+StartedRanks start_ranks(const RunConfig& config, ParallelRuntime& runtime);
 
 }  // namespace headroom

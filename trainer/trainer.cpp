@@ -8,7 +8,6 @@
 
 #include "base/file.h"
 #include "parallel/agreement.h"
-#include "parallel/process_watch.h"
 #include "trainer/config_schema.h"
 #include "trainer/run.h"
 #include "trainer/start_up.h"
@@ -133,22 +132,16 @@ ProbeSet sequences_of(const StepData& data, std::uint64_t first, std::int64_t ra
 
 RunEnd train(const RunConfig& loaded, const TrainOptions& options, ParallelRuntime& runtime) {
   const StopRequests stop_requests(loaded.faults.signal);
-  const Device device = device_for(loaded);
-  auto world = runtime.world();
-  refuse_lonely_ranks(*world);
-  const ProcessWatch watch(
-      {.limit_seconds = loaded.faults.timeout, .who = describe_process(world->rank(), world->size())});
-  const StartedMesh started = start_mesh(loaded, std::move(world), device);
+  const StartedRanks started = start_ranks(loaded, runtime);
   const Mesh& mesh = started.mesh;
-  const int threads = set_threads(loaded, mesh.world());
 
   const Corpus corpus = open_corpus(loaded);
   const RunConfig config = resolved_for(loaded, mesh.layout(), corpus.vocab_size);
   RunDirectory directory = take_directory(config, options, mesh.world());
-  keep_product_choices(device, directory.product_choices());
+  keep_product_choices(started.device, directory.product_choices());
   if (stop_agreed(mesh.world())) return RunEnd::stopped;
-  Run run(config, mesh, device, corpus, std::move(directory));
-  run.announce(threads, started.notes);
+  Run run(config, mesh, started.device, corpus, std::move(directory));
+  run.announce(started.threads, started.notes);
   if (options.resume) run.resume(options.accept_mismatch ? Mismatch::accept : Mismatch::refuse);
   if (stop_agreed(mesh.world())) return RunEnd::stopped;
   return run.train() ? RunEnd::finished : RunEnd::stopped;
@@ -159,14 +152,8 @@ std::string rerun(const fs::path& run_directory, const RerunOptions& options, Pa
   std::vector<std::string> settings = {"parallel.data=0"};
   settings.insert(settings.end(), options.overrides.begin(), options.overrides.end());
   RunConfig loaded = load_config(config_before(run_directory, options.step), settings);
-  const Device device = device_for(loaded);
-  auto world = runtime.world();
-  refuse_lonely_ranks(*world);
-  const ProcessWatch watch(
-      {.limit_seconds = loaded.faults.timeout, .who = describe_process(world->rank(), world->size())});
-  const StartedMesh started = start_mesh(loaded, std::move(world), device);
+  const StartedRanks started = start_ranks(loaded, runtime);
   const Mesh& mesh = started.mesh;
-  set_threads(loaded, mesh.world());
   const Corpus corpus = open_corpus(loaded);
   // The run's own micro-batches where they divide a rank's share, for the same bits at the same layout.
   loaded.train.micro_batch = std::gcd(loaded.train.micro_batch, loaded.train.global_batch / mesh.layout().data);
@@ -182,8 +169,8 @@ std::string rerun(const fs::path& run_directory, const RerunOptions& options, Pa
     owned.emplace(RunDirectory::own(target));
     return std::string();
   });
-  keep_product_choices(device, run_directory / "product-choices.txt");
-  Run run(config, mesh, device, corpus, owned ? std::move(*owned) : RunDirectory::join(target));
+  keep_product_choices(started.device, run_directory / "product-choices.txt");
+  Run run(config, mesh, started.device, corpus, owned ? std::move(*owned) : RunDirectory::join(target));
   const nlohmann::ordered_json record =
       run.rerun(options.step, CheckpointDirectory(run_directory / "checkpoints"),
                 left_out_before(run_directory / "metrics.jsonl", options.step), [&](std::uint64_t first_sample) {

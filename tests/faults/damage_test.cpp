@@ -96,7 +96,7 @@ class Damaged : public testing::Test {
 };
 
 TEST_F(Damaged, GoesOnToTheSameBitsOrSaysWhichFileIsTheMatter) {
-  const int count = trials(36);
+  const int count = trials(45);
   const std::vector<std::string> expected = results_of(here_ / "whole");
   std::map<std::string, int> outcomes;
   restore();

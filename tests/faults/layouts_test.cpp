@@ -1,4 +1,4 @@
-// One run over four layouts: killed at random moments and gone on with at another number of ranks each time, it has the
+// Runs over many layouts: killed at random moments and gone on with at another number of ranks each time, it has the
 // loss curve of the run that nobody disturbed.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -20,7 +20,7 @@ constexpr double kLongest = 120.0;  // seconds
 struct Stage {
   int data;
   int tensor;
-  int killed_after;  // steps; 0: never
+  int from_step;  // killed some steps behind it, but for the last stage
 };
 
 struct Point {
@@ -41,22 +41,27 @@ std::vector<Point> curve_of(const std::filesystem::path& run) {
   return curve;
 }
 
-TEST(Layouts, ARunThatChangesThemWithEveryKillHasTheSameLossCurve) {
+// The undisturbed run has the first stage's layout.
+class Layouts : public testing::TestWithParam<std::vector<Stage>> {};
+
+TEST_P(Layouts, ARunThatChangesThemWithEveryKillHasTheSameLossCurve) {
   const Workspace here;
   Draw draw(0);
-  const auto moment = [&](int from) { return from + static_cast<int>(draw.index(6)); };
-  const Stage stages[] = {{2, 2, moment(6)}, {1, 1, moment(15)}, {4, 1, moment(25)}, {1, 4, 0}};
+  const std::vector<Stage>& stages = GetParam();
   const auto start = [&](const std::string& name, const Stage& stage, const std::string& more) {
     return "train " + here.config(name, kSettings) + " --set parallel.tensor=" + std::to_string(stage.tensor) + more;
   };
-  const Outcome whole = Job(4, start("whole", stages[0], ""), here / "log").wait(kLongest);
+  const Outcome whole =
+      Job(stages[0].data * stages[0].tensor, start("whole", stages[0], ""), here / "log").wait(kLongest);
   ASSERT_EQ(whole.status, 0) << whole.output;
 
   for (const Stage& stage : stages) {
     SCOPED_TRACE(std::to_string(stage.data) + "x" + std::to_string(stage.tensor));
-    Job job(stage.data * stage.tensor, start("run", stage, &stage == stages ? "" : " --resume"), here / "log");
-    if (stage.killed_after > 0) {
-      ASSERT_TRUE(job.wait_until([&] { return steps_in(here.run("run")) >= stage.killed_after; }));
+    const bool last = &stage == &stages.back();
+    Job job(stage.data * stage.tensor, start("run", stage, &stage == &stages.front() ? "" : " --resume"), here / "log");
+    if (!last) {
+      const int killed_after = stage.from_step + static_cast<int>(draw.index(5));
+      ASSERT_TRUE(job.wait_until([&] { return steps_in(here.run("run")) >= killed_after; }));
       job.kill_rank(draw.index(4));
       ASSERT_NE(job.wait(kLongest).status, 0);
     } else {
@@ -70,7 +75,7 @@ TEST(Layouts, ARunThatChangesThemWithEveryKillHasTheSameLossCurve) {
   ASSERT_EQ(expected.size(), static_cast<std::size_t>(kSteps));
   ASSERT_EQ(curve.size(), expected.size());
   double worst = 0.0;
-  std::printf("step  layout  loss          undisturbed (2x2)  relative difference\n");
+  std::printf("step  layout  loss          undisturbed        relative difference\n");
   for (std::size_t step = 0; step < curve.size(); ++step) {
     const double difference = std::abs(curve[step].loss - expected[step].loss) / expected[step].loss;
     std::printf("%4zu  %-6s  %.9f   %.9f        %.1e\n", step + 1, curve[step].layout.c_str(), curve[step].loss,
@@ -78,8 +83,15 @@ TEST(Layouts, ARunThatChangesThemWithEveryKillHasTheSameLossCurve) {
     worst = std::max(worst, difference);
   }
   EXPECT_LT(worst, 1e-5);
-  EXPECT_EQ(curve.back().layout, "1x4");
+  const Stage& end = stages.back();
+  EXPECT_EQ(curve.back().layout, std::to_string(end.data) + "x" + std::to_string(end.tensor));
 }
+
+INSTANTIATE_TEST_SUITE_P(Over, Layouts,
+                         testing::Values(std::vector<Stage>{{2, 2, 6}, {1, 1, 15}, {4, 1, 25}, {1, 4, 0}},
+                                         std::vector<Stage>{
+                                             {2, 1, 5}, {1, 4, 12}, {1, 2, 19}, {4, 1, 26}, {2, 1, 32}, {2, 2, 0}}),
+                         [](const auto& stages) { return std::to_string(stages.param.size()) + "Stages"; });
 
 }  // namespace
 }  // namespace headroom::test
