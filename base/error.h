@@ -25,6 +25,9 @@ enum class ExitCode : int {
   requeue = 75,        // stopped by a signal, checkpointed: start it again (EX_TEMPFAIL of sysexits.h)
 };
 
+// "diverged", or "" for a number that is none of these.
+const char* name_of(ExitCode code);
+
 // What went wrong (`what()`), the exit code it stands for, and what the user can do about it (`hint()`, may be empty).
 class Error : public std::runtime_error {
  public:

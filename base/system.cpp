@@ -1,11 +1,13 @@
 #include "base/system.h"
 
+#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
+#include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
@@ -66,6 +68,19 @@ std::string time_text(const char* format, std::tm* (*parts_of)(const std::time_t
 }
 
 }  // namespace
+
+std::vector<int> usable_cores() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (::sched_getaffinity(0, sizeof(set), &set) != 0) {
+    throw Error(ExitCode::internal, fmt::format("sched_getaffinity: {}", std::strerror(errno)));
+  }
+  std::vector<int> cores;
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (CPU_ISSET(core, &set)) cores.push_back(core);
+  }
+  return cores;
+}
 
 std::string host_name() {
   std::array<char, HOST_NAME_MAX + 1> name{};

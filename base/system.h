@@ -3,11 +3,15 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace headroom {
 
 // The host's name, as `hostname` prints it.
 std::string host_name();
+
+// The cores that this process may run on, by number, rising.
+std::vector<int> usable_cores();
 
 // The largest resident memory that this program has had so far, in bytes. Read from /proc, because getrusage's figure
 // starts with what the launching process had.

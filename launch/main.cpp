@@ -36,12 +36,25 @@ void check_verb(int argc, char** argv, const std::vector<std::unique_ptr<Verb>>&
 }
 
 // Reports a command line that does not parse. An unknown option comes before whatever else CLI11 misses: it is often
-// the misspelt form of just that.
+// the misspelt form of just that. So does an unknown action of a verb that has some.
 int report_usage(const CLI::App& app, const std::string& command, const CLI::ParseError& error) {
+  if (const auto actions = app.get_subcommands(); actions.size() == 1) {
+    return report_usage(*actions.front(), command + " " + actions.front()->get_name(), error);
+  }
   const std::string help = fmt::format("`{} --help`", command);
   std::vector<std::string> known;
   for (const CLI::Option* option : app.get_options()) {
     for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  }
+  std::vector<std::string> actions;
+  for (const CLI::App* action : app.get_subcommands([](const CLI::App*) { return true; })) {
+    actions.push_back(action->get_name());
+  }
+  if (const auto words = app.remaining(true); !actions.empty() && !words.empty() && words.front()[0] != '-') {
+    const std::string nearest = nearest_word(words.front(), actions);
+    return report({ExitCode::usage, fmt::format("unknown action '{}'", words.front()),
+                   nearest.empty() ? fmt::format("It is one of {}. See {}.", fmt::join(actions, ", "), help)
+                                   : fmt::format("Did you mean `{} {}`? See {}.", command, nearest, help)});
   }
   for (const std::string& word : app.remaining(true)) {
     if (!word.starts_with("-")) continue;

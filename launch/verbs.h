@@ -17,6 +17,7 @@ std::unique_ptr<Verb> make_verify_verb();
 std::unique_ptr<Verb> make_analyze_verb();
 std::unique_ptr<Verb> make_inspect_verb();
 std::unique_ptr<Verb> make_rerun_verb();
+std::unique_ptr<Verb> make_campaign_verb();
 
 // Every verb, in the order in which `headroom --help` lists them.
 std::vector<std::unique_ptr<Verb>> all_verbs();

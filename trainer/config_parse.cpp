@@ -115,7 +115,6 @@ bool is_table(const std::string& name) {
   return std::any_of(keys.begin(), keys.end(), [&](const ConfigKey& key) { return key.name.starts_with(name + "."); });
 }
 
-// The key that a misspelt or misplaced name most likely meant.
 // What other trainers call our keys.
 std::string foreign_name(const std::string& leaf) {
   static const std::map<std::string, std::string> names = {
@@ -143,33 +142,8 @@ std::string foreign_name(const std::string& leaf) {
   return known == names.end() ? "" : known->second;
 }
 
-std::string suggest_key(const std::string& name) {
-  const std::string leaf = name.substr(name.rfind('.') + 1);
-  if (const std::string ours = foreign_name(leaf); !ours.empty()) return ours;
-  for (const ConfigKey& key : config_keys()) {
-    if (key.leaf() == leaf) return key.name;  // the right key in a wrong table
-  }
-  // Its table's keys first: there the whole slip is in the leaf, and a long table name must not hide it.
-  std::vector<std::string> siblings;
-  const std::string table = name.substr(0, name.size() - leaf.size());
-  for (const ConfigKey& key : config_keys()) {
-    if (key.name == table + key.leaf()) siblings.push_back(key.leaf());
-  }
-  const std::string sibling = nearest_word(leaf, siblings);
-  if (!sibling.empty()) return table + sibling;
-  const std::string whole = nearest_word(name, known_names(false));
-  if (!whole.empty()) return whole;
-  std::vector<std::string> leaves;
-  for (const ConfigKey& key : config_keys()) leaves.push_back(key.leaf());
-  const std::string nearest_leaf = nearest_word(leaf, leaves);
-  for (const ConfigKey& key : config_keys()) {
-    if (key.leaf() == nearest_leaf) return key.name;
-  }
-  return {};
-}
-
 [[noreturn]] void fail_unknown(const std::string& place, const std::string& name, bool table) {
-  const std::string suggestion = table ? nearest_word(name, known_names(true)) : suggest_key(name);
+  const std::string suggestion = table ? nearest_word(name, known_names(true)) : suggest_config_key(name);
   const std::string all = "`headroom train --help` lists every key.";
   fail(place, fmt::format("unknown {} '{}'", table ? "table" : "key", name),
        suggestion.empty() ? all : fmt::format("Did you mean '{}'? {}", suggestion, all));
@@ -324,6 +298,31 @@ RunConfig finish(ConfigReader& reader, const std::vector<std::string>& overrides
 }
 
 }  // namespace
+
+std::string suggest_config_key(const std::string& name) {
+  const std::string leaf = name.substr(name.rfind('.') + 1);
+  if (const std::string ours = foreign_name(leaf); !ours.empty()) return ours;
+  for (const ConfigKey& key : config_keys()) {
+    if (key.leaf() == leaf) return key.name;  // the right key in a wrong table
+  }
+  // Its table's keys first: there the whole slip is in the leaf, and a long table name must not hide it.
+  std::vector<std::string> siblings;
+  const std::string table = name.substr(0, name.size() - leaf.size());
+  for (const ConfigKey& key : config_keys()) {
+    if (key.name == table + key.leaf()) siblings.push_back(key.leaf());
+  }
+  const std::string sibling = nearest_word(leaf, siblings);
+  if (!sibling.empty()) return table + sibling;
+  const std::string whole = nearest_word(name, known_names(false));
+  if (!whole.empty()) return whole;
+  std::vector<std::string> leaves;
+  for (const ConfigKey& key : config_keys()) leaves.push_back(key.leaf());
+  const std::string nearest_leaf = nearest_word(leaf, leaves);
+  for (const ConfigKey& key : config_keys()) {
+    if (key.leaf() == nearest_leaf) return key.name;
+  }
+  return {};
+}
 
 RunConfig load_config(const std::filesystem::path& file, const std::vector<std::string>& overrides) {
   ConfigReader reader;

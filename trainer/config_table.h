@@ -57,6 +57,9 @@ const std::vector<ConfigKey>& config_keys();
 // The key of this name, or nullptr.
 const ConfigKey* find_config_key(const std::string& name);
 
+// The key that a misspelt or misplaced name, or what other trainers call it, most likely meant; empty if none is near.
+std::string suggest_config_key(const std::string& name);
+
 // Whether the value lies in the key's range or choices; kinds must match.
 bool allowed(const ConfigKey& key, const ConfigValue& value);
 

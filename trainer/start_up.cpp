@@ -1,7 +1,6 @@
 #include "trainer/start_up.h"
 
 #include <omp.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <cstring>
@@ -12,13 +11,6 @@
 
 namespace headroom {
 namespace {
-
-// Cores that this process may run on.
-int usable_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : omp_get_num_procs();
-}
 
 int ranks_on_this_host(Communicator& world) {
   const std::string host = host_name();
@@ -34,7 +26,7 @@ int ranks_on_this_host(Communicator& world) {
 
 int set_threads(const RunConfig& config, Communicator& world) {
   const int ranks = ranks_on_this_host(world);
-  const int threads = config.parallel.threads > 0 ? config.parallel.threads : std::max(1, usable_cores() / ranks);
+  const int threads = config.parallel.threads > 0 ? config.parallel.threads : std::max(1, static_cast<int>(usable_cores().size()) / ranks);
   omp_set_num_threads(threads);
   return threads;
 }

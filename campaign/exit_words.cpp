@@ -1,0 +1,16 @@
+#include "campaign/exit_words.h"
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+
+namespace headroom::campaign {
+
+std::string exit_words(int status) {
+  constexpr int kSignals = 128;
+  if (status > kSignals) return fmt::format("ended by signal {}", status - kSignals);
+  const std::string name = name_of(static_cast<ExitCode>(status));
+  return name.empty() ? fmt::format("exit code {}", status) : fmt::format("exit code {} ({})", status, name);
+}
+
+}  // namespace headroom::campaign

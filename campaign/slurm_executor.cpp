@@ -1,0 +1,198 @@
+#include "campaign/slurm_executor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "campaign/duration.h"
+#include "campaign/job_script.h"
+
+namespace headroom::campaign {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kReport = "report";
+
+// "llama-1b/tvr#2@3fa9c2e1": a name that no other campaign's submission has.
+std::string submission_name(const Campaign& campaign, const std::string& plan, std::size_t number) {
+  return fmt::format("{}/{}#{}@{}", campaign.name, plan, number,
+                     hex_hash(campaign.directory.string()).substr(0, 8));
+}
+
+fs::path script_file(const Campaign& campaign, const std::string& name) {
+  return campaign.jobs() / (name + ".sbatch");
+}
+
+// What sbatch would take, and leave in the queue for ever.
+void refuse_what_the_partition_lacks(const Campaign& campaign) {
+  const std::string& partition = campaign.site->partition;
+  const PartitionLimits limits = limits_of(partition);
+  const auto refuse = [&](const std::string& what, const std::string& hint) {
+    throw Error(ExitCode::bad_config, fmt::format("partition {} {}; nothing was submitted", partition, what), hint);
+  };
+  if (limits.nodes == 0) refuse("does not exist", "Correct slurm.partition of the site profile (`sinfo` lists them).");
+  if (campaign.resources.nodes > limits.nodes) {
+    refuse(fmt::format("has {} nodes, a run wants {}", limits.nodes, campaign.resources.nodes),
+           "Lower resources.nodes of the campaign, or name another partition.");
+  }
+  if (limits.seconds && campaign.resources.seconds > *limits.seconds) {
+    refuse(fmt::format("takes jobs of {} at most, the campaign's are of {}", duration_text(*limits.seconds),
+                       duration_text(campaign.resources.seconds)),
+           "Lower resources.time: a run that needs longer is requeued until it is done.");
+  }
+}
+
+class Submitter {
+ public:
+  Submitter(const Campaign& campaign, const std::function<void(const std::string&)>& say)
+      : campaign_(campaign), journal_(campaign), say_(say), states_(read_status(campaign)) {}
+
+  void submit_runs() {
+    for (const std::string& group : campaign_.groups()) {
+      for (const JobPlan& plan : job_plans(campaign_, group)) submit_plan(group, plan);
+    }
+  }
+
+  // Behind everything that is in the queue now.
+  void submit_report() {
+    std::set<std::string> jobs;
+    for (const RunStatus& status : states_) {
+      if (in_queue(status.state) && status.state.job) jobs.insert(without_task(*status.state.job));
+    }
+    jobs.insert(submitted_.begin(), submitted_.end());
+    if (jobs.empty()) return;
+    const std::vector<std::string> older = queued_reports(jobs);
+    if (covered_) return;
+    Submission submission{submission_name(campaign_, kReport, journal_.submissions(kReport).size() + 1), {}, {}, false};
+    for (const std::string& job : jobs) submission.tasks[job] = "";
+    const std::string id = hand_over(kReport, submission, script_file(campaign_, kReport),
+                                     {fmt::format("--dependency=afterany:{}", fmt::join(jobs, ":"))});
+    say_(fmt::format("report: job {}, when they are over", id));
+    cancel(older);
+  }
+
+ private:
+  static bool in_queue(const RunState& state) {
+    return state.phase == Phase::queued || state.phase == Phase::running;
+  }
+
+  void submit_plan(const std::string& group, const JobPlan& plan) {
+    Submission submission{submission_name(campaign_, plan.name, journal_.submissions(group).size() + 1), {}, {}, false};
+    std::vector<std::string> tasks;
+    for (const RunEntry* run : plan.runs) {
+      const Phase phase = state_of(*run).phase;
+      if (phase != Phase::waiting && phase != Phase::lost && phase != Phase::stopped) continue;
+      submission.tasks[run->name] = plan.task_of(*run);
+      tasks.push_back(plan.task_of(*run));
+    }
+    if (submission.tasks.empty()) return;
+    std::vector<std::string> options;
+    if (plan.array() && tasks.size() < plan.runs.size()) {
+      options.push_back(fmt::format("--array={}", fmt::join(tasks, ",")));  // over the script's own
+    }
+    const std::string id = hand_over(group, submission, script_file(campaign_, plan.name), options);
+    submitted_.push_back(id);
+    say_(fmt::format("{}: job {}, {} run{}", plan.name, id, tasks.size(), tasks.size() == 1 ? "" : "s"));
+  }
+
+  std::string hand_over(const std::string& group, const Submission& submission, const fs::path& script,
+                        std::vector<std::string> options) {
+    journal_.begin_submission(group, submission);
+    options.push_back("--comment=" + submission.name);
+    try {
+      const std::string id = submit(options, script.string(), {submission.name});
+      journal_.submitted(group, submission.name, id);
+      return id;
+    } catch (const Error& error) {
+      journal_.refused(group, submission.name, error.what());
+      throw Error(error.code(), error.what(),
+                  fmt::format("{} `headroom campaign run` again submits what is left; {} before this {}.", error.hint(),
+                              submitted_.empty() ? "nothing was submitted" : fmt::format("{}", fmt::join(submitted_, ", ")),
+                              submitted_.size() == 1 ? "stays" : "stay"));
+    }
+  }
+
+  // Reports of this campaign that are in the queue; notes whether one of them already waits for just these jobs.
+  std::vector<std::string> queued_reports(const std::set<std::string>& jobs) {
+    const Queue queue = read_queue();
+    std::vector<std::string> older;
+    for (const Submission& submission : journal_.submissions(kReport)) {
+      const auto job = submission.job ? submission.job : find_submission(submission, {}, queue);
+      if (!job || find_job(queue, *job) == nullptr) continue;
+      std::set<std::string> waits_for;
+      for (const auto& [one, task] : submission.tasks) waits_for.insert(one);
+      if (waits_for == jobs) {
+        covered_ = true;
+      } else {
+        older.push_back(*job);
+      }
+    }
+    return older;
+  }
+
+  const RunState& state_of(const RunEntry& run) const {
+    return std::find_if(states_.begin(), states_.end(), [&](const RunStatus& s) { return s.run == &run; })->state;
+  }
+
+  const Campaign& campaign_;
+  Journal journal_;
+  const std::function<void(const std::string&)>& say_;
+  std::vector<RunStatus> states_;
+  std::vector<std::string> submitted_;  // jobs
+  bool covered_ = false;
+};
+
+}  // namespace
+
+std::vector<fs::path> write_slurm_scripts(const Campaign& campaign, const fs::path& program) {
+  std::vector<fs::path> written;
+  const auto write = [&](const std::string& name, const std::string& text) {
+    written.push_back(script_file(campaign, name));
+    write_file_atomically(written.back(), text);
+  };
+  for (const std::string& group : campaign.groups()) {
+    for (const JobPlan& plan : job_plans(campaign, group)) write(plan.name, slurm_script(campaign, plan, program));
+  }
+  write(kReport, report_script(campaign, program));
+  return written;
+}
+
+void submit_to_slurm(const Campaign& campaign, const fs::path& program,
+                     const std::function<void(const std::string&)>& say) {
+  refuse_what_the_partition_lacks(campaign);
+  const CampaignLock lock(campaign);
+  for (const RunEntry& run : campaign.runs) fs::remove(campaign.stop_mark(run.name));
+  write_slurm_scripts(campaign, program);
+  Submitter submitter(campaign, say);
+  submitter.submit_runs();
+  submitter.submit_report();
+}
+
+bool report_is_queued(const Campaign& campaign) {
+  const Queue queue = read_queue();
+  const std::vector<Submission> reports = Journal(campaign).submissions(kReport);
+  return std::any_of(reports.begin(), reports.end(),
+                     [&](const Submission& report) { return find_submission(report, {}, queue).has_value(); });
+}
+
+void stop_on_slurm(const Campaign& campaign, const std::vector<RunStatus>& runs) {
+  const CampaignLock lock(campaign);
+  std::vector<std::string> waiting;
+  std::vector<std::string> running;
+  for (const RunStatus& status : runs) {
+    const Phase phase = status.state.phase;
+    if (phase == Phase::finished || phase == Phase::failed || phase == Phase::cancelled) continue;
+    if (phase == Phase::queued) waiting.push_back(*status.state.job);
+    if (phase == Phase::running) running.push_back(*status.state.job);
+    write_file_atomically(campaign.stop_mark(status.run->name), "");
+  }
+  signal_scripts(running);
+  cancel(waiting);
+}
+
+}  // namespace headroom::campaign

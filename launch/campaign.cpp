@@ -1,0 +1,362 @@
+// headroom campaign: many runs from one file, on this machine or through Slurm, and one report.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/process.h"
+#include "base/suggest.h"
+#include "base/system.h"
+#include "campaign/campaign_report.h"
+#include "campaign/cost.h"
+#include "campaign/directory.h"
+#include "campaign/job_script.h"
+#include "campaign/local_executor.h"
+#include "campaign/plan_table.h"
+#include "campaign/queue.h"
+#include "campaign/screen.h"
+#include "campaign/slurm_executor.h"
+#include "campaign/status_table.h"
+#include "data/corpus.h"
+#include "launch/verbs.h"
+
+namespace headroom {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace campaign;
+
+// Where a campaign's directory is, given itself or its file.
+fs::path directory_of(const fs::path& path, const fs::path& parent) {
+  if (fs::is_directory(path)) return path;
+  return parent / load_spec(path).name;
+}
+
+bool still_going(const RunStatus& status) {
+  return status.state.phase == Phase::queued || status.state.phase == Phase::running;
+}
+
+// The exit code that says how a campaign's runs went: the first failed run's own where it has one.
+ExitCode outcome_of(const std::vector<RunStatus>& runs) {
+  for (const RunStatus& status : runs) {
+    const Phase phase = status.state.phase;
+    if (phase == Phase::failed) {
+      const auto code = static_cast<ExitCode>(status.state.status);
+      return *name_of(code) == '\0' ? ExitCode::communication : code;
+    }
+  }
+  const bool all = std::all_of(runs.begin(), runs.end(),
+                               [](const RunStatus& status) { return status.state.phase == Phase::finished; });
+  return all ? ExitCode::done : ExitCode::requeue;
+}
+
+class CampaignVerb : public Verb {
+ public:
+  CampaignVerb() : Verb("campaign", "Many runs from one file, here or through Slurm, and one report") {}
+
+  void declare(CLI::App& app) override {
+    app.require_subcommand(1);
+    declare_action(app, "plan", "The runs of a campaign file and what they would cost", &CampaignVerb::plan,
+                   "A campaign file", {Takes::site});
+    declare_action(app, "run", "Trains what is not trained yet; may be called again at any time", &CampaignVerb::run_campaign,
+                   "A campaign file, or the directory of a campaign that goes on", {Takes::site, Takes::run});
+    declare_action(app, "status", "The state of every run", &CampaignVerb::status, kDirectory, {Takes::status});
+    declare_action(app, "stop", "Asks runs to save and end; `run` goes on with them", &CampaignVerb::stop, kDirectory,
+                   {Takes::names});
+    declare_action(app, "retry", "Lets runs that failed or were cancelled begin again from their checkpoints",
+                   &CampaignVerb::retry, kDirectory, {Takes::names});
+    declare_action(app, "report", "Makes the report over all runs that have trained", &CampaignVerb::report,
+                   kDirectory, {});
+    app.footer("docs/campaigns.md walks through a campaign; configs/campaigns/ and configs/sites/ have examples.\n\n"
+               "Keys of a campaign file:\n" +
+               describe_spec() + "\nKeys of a site profile (--site), without which runs train on this machine:\n" +
+               describe_site());
+  }
+
+  ExitCode run() override { return action_(); }
+
+ private:
+  enum class Takes : std::uint8_t { site, run, status, names };
+  static constexpr const char* kDirectory = "The campaign's directory, or the file that it was made of";
+
+  void declare_action(CLI::App& app, const std::string& name, const std::string& summary,
+                      ExitCode (CampaignVerb::*action)(), const char* path_help, std::initializer_list<Takes> takes) {
+    CLI::App* command = app.add_subcommand(name, summary);
+    command->add_option("campaign", path_, path_help)->required()->type_name("PATH");
+    command->add_option("--dir", parent_, "Where campaigns' directories are, each under its name")
+        ->type_name("DIR")
+        ->capture_default_str();
+    for (const Takes option : takes) declare_options(*command, option);
+    command->callback([this, action] { action_ = [this, action] { return (this->*action)(); }; });
+  }
+
+  void declare_options(CLI::App& command, Takes option) {
+    switch (option) {
+      case Takes::site:
+        command.add_option("--site", site_file_, "The cluster's profile: submit to Slurm there")->type_name("FILE");
+        break;
+      case Takes::run:
+        command.add_flag("--dry-run", dry_run_, "Print the jobs' scripts and change nothing");
+        command.add_flag("--wait", wait_, "With a site: stay until all is over, showing the state");
+        break;
+      case Takes::status:
+        command.add_flag("--watch", watch_, "Show it again and again until all is over");
+        command.add_flag("--json", json_, "As JSON, for programs");
+        break;
+      case Takes::names:
+        command.add_option("runs", names_, "These runs only; by default all")->type_name("RUN");
+        break;
+    }
+  }
+
+  // ---- what a file says ----
+  struct Planned {
+    Spec spec;
+    std::optional<Site> site;
+    std::vector<PlannedRun> runs;
+    CampaignCost cost;
+  };
+
+  Planned plan_file() const {
+    Planned planned{load_spec(path_), {}, {}, {}};
+    if (!site_file_.empty()) {
+      planned.site = load_site(site_file_);
+      refuse_what_the_site_lacks(*planned.site, planned.spec.resources);
+    }
+    planned.runs = expand(planned.spec, fs::absolute(parent_ / planned.spec.name / "runs").lexically_normal());
+    planned.cost = cost_of(planned.spec, planned.runs, planned.site);
+    return planned;
+  }
+
+  ExitCode plan() {
+    const Planned planned = plan_file();
+    fmt::print("{}", plan_table(planned.spec, planned.site, planned.runs, planned.cost));
+    return ExitCode::done;
+  }
+
+  // ---- run ----
+  // Which program starts the ranks, found out where the jobs are submitted.
+  std::string launcher_for(const std::optional<Site>& site) const {
+    if (!site) return "mpirun";
+    if (site->launcher != "auto") return site->launcher;
+    try {
+      return srun_has_pmix() ? "srun" : "mpirun";
+    } catch (const Error&) {
+      if (!dry_run_) throw;
+      fmt::print(stderr, "no srun here to ask whether it has PMIx: written as if it had\n");
+      return "srun";
+    }
+  }
+
+  Campaign begin() const {
+    if (fs::is_directory(path_)) return open_campaign(path_);
+    const Planned planned = plan_file();
+    std::set<fs::path> corpora;
+    for (const PlannedRun& run : planned.runs) {
+      const auto& data = run.config.data;
+      if (!dry_run_ && corpora.insert(data.corpus).second) Corpus::open(data.corpus, data.valid);
+    }
+    const fs::path directory = parent_ / planned.spec.name;
+    const std::string launcher = launcher_for(planned.site);
+    return dry_run_ ? describe_campaign(directory, planned.spec, planned.runs, planned.site, launcher)
+                    : make_campaign(directory, planned.spec, planned.runs, planned.site, launcher);
+  }
+
+  static ExitCode print_scripts(const Campaign& campaign) {
+    const fs::path program = own_executable();
+    if (campaign.site) {
+      for (const std::string& group : campaign.groups()) {
+        for (const JobPlan& plan : job_plans(campaign, group)) {
+          fmt::print("==> {}/{}.sbatch <==\n{}\n", campaign.jobs().string(), plan.name,
+                     slurm_script(campaign, plan, program));
+        }
+      }
+      fmt::print("==> {}/report.sbatch <==\n{}", campaign.jobs().string(), report_script(campaign, program));
+    } else {
+      for (const RunEntry& run : campaign.runs) {
+        fmt::print("==> {}/{}.sh <==\n{}\n", campaign.jobs().string(), run.name, local_script(campaign, run, program));
+      }
+    }
+    return ExitCode::done;
+  }
+
+  ExitCode run_campaign() {
+    const Campaign campaign = begin();
+    if (dry_run_) return print_scripts(campaign);
+    return campaign.site ? run_on_slurm(campaign) : run_here(campaign);
+  }
+
+  ExitCode run_on_slurm(const Campaign& campaign) {
+    submit_to_slurm(campaign, own_executable(), [](const std::string& what) {
+      fmt::print("{}\n", what);
+      std::fflush(stdout);
+    });
+    if (wait_) return follow(campaign);
+    const std::vector<RunStatus> runs = read_status(campaign);
+    fmt::print("{}\nState: headroom campaign status {}\n", status_line(runs, 0), campaign.directory.string());
+    if (std::none_of(runs.begin(), runs.end(), still_going)) return end_of(campaign, runs);
+    return ExitCode::done;
+  }
+
+  static int at_once(const Campaign& campaign) {
+    return campaign.site ? campaign.resources.at_once
+                         : static_cast<int>(slots_of(campaign.resources, usable_cores()).size());
+  }
+
+  static void show(Screen& screen, const Campaign& campaign, const std::vector<RunStatus>& runs) {
+    std::string phases;
+    for (const RunStatus& status : runs) phases += name_of(status.state.phase);
+    screen.show(status_table(runs), status_line(runs, at_once(campaign)), phases);
+  }
+
+  ExitCode run_here(const Campaign& campaign) {
+    Screen screen;
+    const bool stopped = train_here(campaign, own_executable(),
+                                    [&](const std::vector<RunStatus>& runs) { show(screen, campaign, runs); });
+    if (stopped) {
+      fmt::print("stopped; `headroom campaign run {}` goes on\n", campaign.directory.string());
+      return ExitCode::requeue;
+    }
+    return end_of(campaign, read_status(campaign));
+  }
+
+  // Until no run waits or trains any more and the report's job is over.
+  ExitCode follow(const Campaign& campaign) {
+    constexpr std::chrono::seconds kInterval{3};  // a scheduler is not to be asked all the time
+    Screen screen;
+    for (;;) {
+      std::vector<RunStatus> runs;
+      try {
+        runs = read_status(campaign);
+        show(screen, campaign, runs);
+        if (std::none_of(runs.begin(), runs.end(), still_going) && !report_is_queued(campaign)) {
+          return end_of(campaign, runs);
+        }
+      } catch (const Error& error) {  // the scheduler may be away for a while
+        if (error.code() != ExitCode::communication) throw;
+        screen.show(error.what(), error.what(), error.what());
+      }
+      std::this_thread::sleep_for(kInterval);
+    }
+  }
+
+  // The report where there is something to report, and what a user should do about the rest.
+  static ExitCode end_of(const Campaign& campaign, const std::vector<RunStatus>& runs) {
+    const bool any = std::any_of(runs.begin(), runs.end(), [](const RunStatus& status) { return status.progress; });
+    const ExitCode outcome = outcome_of(runs);
+    if (outcome != ExitCode::done) {
+      fmt::print("{}", status_table(runs));
+      fmt::print("`headroom campaign retry {0}` begins failed and cancelled runs again, `run` goes on with others; "
+                 "{0}/logs has what they printed.\n",
+                 campaign.directory.string());
+    }
+    if (any) fmt::print("{}\n", write_campaign_report(campaign, runs).string());
+    return outcome;
+  }
+
+  // ---- the other actions ----
+  Campaign opened() const { return open_campaign(directory_of(path_, parent_)); }
+
+  ExitCode status() {
+    const Campaign campaign = opened();
+    if (watch_) {
+      Screen screen;
+      for (;;) {
+        const std::vector<RunStatus> runs = read_status(campaign);
+        show(screen, campaign, runs);
+        if (std::none_of(runs.begin(), runs.end(), still_going)) return ExitCode::done;
+        std::this_thread::sleep_for(std::chrono::seconds(campaign.site ? 3 : 1));
+      }
+    }
+    const std::vector<RunStatus> runs = read_status(campaign);
+    if (json_) {
+      fmt::print("{}\n", status_json(campaign, runs).dump(2));
+    } else {
+      fmt::print("{}\n{}\n", status_table(runs), status_line(runs, at_once(campaign)));
+    }
+    return ExitCode::done;
+  }
+
+  // The runs that were named, or all.
+  std::vector<RunStatus> chosen(const Campaign& campaign) const {
+    for (const std::string& name : names_) {
+      if (campaign.find(name) != nullptr) continue;
+      std::vector<std::string> known;
+      for (const RunEntry& run : campaign.runs) known.push_back(run.name);
+      const std::string nearest = nearest_word(name, known);
+      throw Error(ExitCode::usage, fmt::format("{} has no run '{}'", campaign.directory.string(), name),
+                  nearest.empty() ? "`headroom campaign status` lists its runs."
+                                  : fmt::format("Did you mean '{}'?", nearest));
+    }
+    std::vector<RunStatus> runs = read_status(campaign);
+    std::erase_if(runs, [&](const RunStatus& status) {
+      return !names_.empty() && std::find(names_.begin(), names_.end(), status.run->name) == names_.end();
+    });
+    return runs;
+  }
+
+  ExitCode stop() {
+    const Campaign campaign = opened();
+    const std::vector<RunStatus> runs = chosen(campaign);
+    if (campaign.site) {
+      stop_on_slurm(campaign, runs);
+    } else {
+      stop_here(campaign, runs);
+    }
+    const auto going = std::count_if(runs.begin(), runs.end(), still_going);
+    fmt::print("{} run{} asked to save and end; `headroom campaign run {}` goes on.\n", going, going == 1 ? "" : "s",
+               campaign.directory.string());
+    return ExitCode::done;
+  }
+
+  ExitCode retry() {
+    const Campaign campaign = opened();
+    int count = 0;
+    {
+      const CampaignLock lock(campaign);
+      for (const RunStatus& status : chosen(campaign)) {
+        if (status.state.phase != Phase::failed && status.state.phase != Phase::cancelled) continue;
+        Journal(campaign).retried(status.run->name);
+        ++count;
+      }
+    }
+    fmt::print("{} run{} to begin again\n", count, count == 1 ? "" : "s");
+    if (count == 0) return ExitCode::done;
+    if (campaign.site) return run_on_slurm(campaign);
+    fmt::print("`headroom campaign run {}` trains them; one that is running takes them up by itself.\n",
+               campaign.directory.string());
+    return ExitCode::done;
+  }
+
+  ExitCode report() {
+    const Campaign campaign = opened();
+    fmt::print("{}\n", write_campaign_report(campaign, read_status(campaign)).string());
+    return ExitCode::done;
+  }
+
+  fs::path path_;
+  fs::path parent_ = "campaigns";
+  fs::path site_file_;
+  bool dry_run_ = false;
+  bool wait_ = false;
+  bool watch_ = false;
+  bool json_ = false;
+  std::vector<std::string> names_;
+  std::function<ExitCode()> action_;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_campaign_verb() {
+  return std::make_unique<CampaignVerb>();
+}
+
+}  // namespace headroom
