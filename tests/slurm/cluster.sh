@@ -15,6 +15,7 @@
 #   --help
 #
 # Partitions: debug (the default) has all nodes and no time limit; short has the last node and at most 10 minutes.
+# All talk goes through 127.0.0.1; slurmctld and slurmd listen on every interface, but obey only who has the key in DIR.
 # Needs root. Exit status: 2 when refused (usage, packages, a cluster already there), 1 when something failed.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
@@ -215,7 +216,8 @@ ReturnToService=2
 JobRequeue=1
 # From SIGTERM to SIGKILL (default 30).
 KillWait=3
-# Time limits strike on time; slurmctld looks every 30 s. Limits are whole minutes (scontrol update EndTime= is not).
+# No grace beyond a time limit. Limits are whole minutes, but `scontrol update JobId=J EndTime=now+10` on a running job
+# is not; slurmctld looks every 30 s, so all of this, and --signal, may be that much off.
 OverTimeLimit=0
 # Ended jobs stay visible to squeue and scontrol.
 MinJobAge=600
