@@ -1,5 +1,5 @@
 #!/bin/bash
-# A Slurm cluster of several nodes on this one host, for tests: real slurmctld, slurmd and munged from Debian's packages,
+# A Slurm cluster of several nodes on this one host, for tests: slurmctld, slurmd and munged from Debian's packages,
 # without systemd. Everything it writes (configuration, key, logs, pids, spool) is under DIR.
 #
 #   tests/slurm/cluster.sh start DIR [options]    prints how to use it
@@ -62,10 +62,10 @@ case $verb in
 esac
 [ "$nodes" -le 90 ] || refuse "at most 90 nodes"
 [ -z "$port" ] || [ "$port" -le 65000 ] || refuse "--port: at most 65000"
-[ "$(id -u)" = 0 ] || refuse "needs root: slurmd starts jobs under their users, and each node gets namespaces of its own"
+[ "$(id -u)" = 0 ] || refuse "needs root: slurmd starts jobs for users, and each node has namespaces of its own"
 
 dir=$(realpath -m -- "${positional[0]}")
-[[ ! $dir =~ [[:space:]#=,%] ]] || refuse "DIR may not contain blanks, commas, '#', '=' or '%': slurm.conf cannot hold them"
+[[ ! $dir =~ [[:space:]#=,%] ]] || refuse "slurm.conf cannot hold blanks, commas, '#', '=' or '%' in DIR"
 node=${positional[1]:-}
 # Sockets' paths may have 107 characters: where DIR is long, all goes through a short link to it.
 base=$dir
@@ -86,7 +86,8 @@ daemons() {
   local file pid
   for file in "$dir"/run/slurmctld.pid "$dir"/run/munged.pid; do
     pid=$(cat "$file" 2>/dev/null || true)
-    if [[ $pid =~ ^[0-9]+$ ]] && tr '\0' ' ' 2>/dev/null <"/proc/$pid/cmdline" | grep -qF "$base/"; then alive "$pid"; fi
+    [[ $pid =~ ^[0-9]+$ ]] || continue
+    if tr '\0' ' ' <"/proc/$pid/cmdline" | grep -qF "$base/"; then alive "$pid"; fi
   done 2>/dev/null
 }
 
@@ -216,7 +217,7 @@ ReturnToService=2
 JobRequeue=1
 # From SIGTERM to SIGKILL (default 30).
 KillWait=3
-# No grace beyond a time limit. Limits are whole minutes, but `scontrol update JobId=J EndTime=now+10` on a running job
+# No grace beyond a time limit. Limits are whole minutes, but scontrol update JobId=J EndTime=now+10 on a running job
 # is not; slurmctld looks every 30 s, so all of this, and --signal, may be that much off.
 OverTimeLimit=0
 # Ended jobs stay visible to squeue and scontrol.
