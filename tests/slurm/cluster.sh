@@ -125,15 +125,18 @@ kill_again() {  # tasks may have started others in the meantime
 is_running() { [ -n "$(daemons)$(processes_of)" ]; }
 
 stop_cluster() {
-  # Nodes first and at once: slurmctld must not see them go and start requeuing.
+  local ours
+  # Listed once: they remove their pid files well before they end.
+  ours=$(daemons)
+  # All at once: slurmctld must not see nodes go and start requeuing.
   end_processes TERM daemons
   if ! until_within 10 kill_again processes_of; then
     echo "cluster: processes that cannot be killed: $(processes_of | tr '\n' ' ')" >&2
     return 1
   fi
-  # slurmctld saves its state; munged may be needed for that.
-  until_within 10 none_left daemons || end_processes KILL daemons
-  until_within 5 none_left daemons || return 1
+  # slurmctld saves its state first.
+  until_within 10 none_left alive "$ours" || end_processes KILL alive "$ours"
+  until_within 5 none_left alive "$ours" || return 1
   if [ -s "$dir/run/link" ]; then rm -rf "$(dirname "$base")"; fi
   rm -rf "$dir/run"
 }
