@@ -1,13 +1,14 @@
 #!/bin/bash
 # Installs what Headroom needs, on Debian 12: the one list of its packages.
 #
-#   launch/dependencies.sh [--list] [build] [run] [test] [check] [fuzz] [bench]     (default: build run)
+#   launch/dependencies.sh [--list] [build] [run] [test] [check] [fuzz] [slurm] [bench]     (default: build run)
 #
 #   build   compiler, CMake and the libraries that the program is built with
 #   run     what a run and its report need beyond them
 #   test    the test suite
 #   check   formatting, static analysis (what .ci/run needs beyond the test suite)
 #   fuzz    clang and its libFuzzer (tests/fuzz.sh), beyond build
+#   slurm   a Slurm cluster on this host (tests/slurm/cluster.sh), beyond run
 #   bench   the PyTorch that bench/compare_torch.sh measures against
 #
 # Does nothing when all is there. Otherwise runs apt-get, as root or through sudo; where neither is possible, it prints
@@ -32,6 +33,7 @@ packages_of() {
       ;;
     check) echo clang-format clang-tidy shellcheck libomp-dev ;;  # libomp-dev: omp.h for clang-tidy
     fuzz) echo clang libclang-rt-dev libomp-dev llvm ;;           # llvm: names in the sanitizers' reports
+    slurm) echo slurmctld slurmd slurm-client slurm-wlm-basic-plugins munge ;;  # plugins: PMIx, munge
     bench) echo python3-torch libblas3 liblapack3 ;;             # the BLAS that python3-torch depends on first
     *)
       echo "dependencies: unknown group '$1' (see --help)" >&2
