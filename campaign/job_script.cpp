@@ -132,18 +132,16 @@ on_ranks() {
 
 constexpr const char* kOutcome = R"sh(
 # ---- what becomes of it (docs/exit-codes.md) ----
-if [ "$status" -eq 0 ]; then
-  tell ended 0
-elif [ "$terminated" = yes ]; then  # scancel, or the time limit itself
+if [ "$terminated" = yes ]; then  # scancel, the time limit, a lost node; the ranks' exit code then means nothing
   tell cancelled "$status"
+elif [ "$status" -eq 0 ]; then
+  tell ended 0
 elif [ -e "$campaign/journal/$run.stop" ]; then  # headroom campaign stop
   tell stopped "$status"
+elif [ "$status" -eq 75 ] || [ "$status" -eq 7 ] || [ "$status" -gt 128 ]; then
+  again  # saved itself, or ranks lost each other, or were killed
 else
-  case $status in
-    75 | 7) again ;;                          # saved itself; ranks lost each other
-    129 | 13? | 14?) again ;;                 # ranks were killed
-    *) tell ended "$status" ;;                # more time would not help
-  esac
+  tell ended "$status"  # more time would not help
 fi
 exit "$status"
 )sh";
@@ -193,9 +191,11 @@ std::string slurm_script(const Campaign& campaign, const JobPlan& plan, const st
   script.line(fmt::format("export OMP_NUM_THREADS={}", threads));
   if (campaign.launcher == "srun") {
     // All GPUs of a node stay visible to its ranks, which take one each and reach the others' memory.
-    script.line(fmt::format("launch=(srun --mpi=pmix --kill-on-bad-exit=1 --cpus-per-task={} --cpu-bind=", threads) + std::string(site.bind ? "cores" : "none") +
-                (resources.gpus_per_node > 0 ? " --gpu-bind=none" : "") +
-                (site.srun_options.empty() ? "" : " " + fmt::format("{}", fmt::join(site.srun_options, " "))) + ")");
+    std::string options = fmt::format("--mpi=pmix --kill-on-bad-exit=1 --cpus-per-task={}", threads);
+    if (site.bind) options += " --cpu-bind=cores";
+    if (resources.gpus_per_node > 0) options += " --gpu-bind=none";
+    for (const std::string& option : site.srun_options) options += " " + option;
+    script.line(fmt::format("launch=(srun {})", options));
   } else {
     script.line(fmt::format(
         "launch=(mpirun -n {} {}{})", resources.ranks(),

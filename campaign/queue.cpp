@@ -65,7 +65,9 @@ Queue read_queue() {
 
 std::string submit(const std::vector<std::string>& options, const std::string& script,
                    const std::vector<std::string>& arguments) {
-  std::vector<std::string> command = {"sbatch", "--parsable"};
+  // A full queue makes sbatch try again and again.
+  constexpr const char* kPatience = "60";  // seconds
+  std::vector<std::string> command = {"timeout", kPatience, "sbatch", "--parsable"};
   command.insert(command.end(), options.begin(), options.end());
   command.push_back(script);
   command.insert(command.end(), arguments.begin(), arguments.end());
@@ -74,6 +76,12 @@ std::string submit(const std::vector<std::string>& options, const std::string& s
   static const std::regex number(R"((?:^|\n)(\d+)(?:;\S*)?\s*$)");
   std::smatch found;
   if (answer.status == 0 && std::regex_search(answer.output, found, number)) return found[1];
+  constexpr int kTimedOut = 124;
+  if (answer.status == kTimedOut) {
+    throw Error(ExitCode::communication,
+                fmt::format("sbatch did not finish in {} s: {}", kPatience, trimmed(answer.errors + answer.output)),
+                "The queue may be full.");
+  }
   throw Error(ExitCode::usage, fmt::format("sbatch refused {}: {}", script, trimmed(answer.errors + answer.output)),
               "Correct the site profile or the campaign's resources.");
 }

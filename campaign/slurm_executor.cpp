@@ -109,7 +109,8 @@ class Submitter {
       journal_.submitted(group, submission.name, id);
       return id;
     } catch (const Error& error) {
-      journal_.refused(group, submission.name, error.what());
+      const bool surely = error.code() == ExitCode::usage;  // else the next call looks in the queue
+      if (surely) journal_.refused(group, submission.name, error.what());
       throw Error(error.code(), error.what(),
                   fmt::format("{} `headroom campaign run` again submits what is left; {} before this {}.", error.hint(),
                               submitted_.empty() ? "nothing was submitted" : fmt::format("{}", fmt::join(submitted_, ", ")),
