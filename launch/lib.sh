@@ -130,6 +130,30 @@ ninja_share() {
   [ -z "$counts" ] || echo $((1000 * ${counts%/*} / ${counts#*/}))
 }
 
+# ---- stages that several scripts have --------------------------------------------------------------------------------
+# Each needs the repository's root as working directory, and a folder for logs.
+build_headroom() {
+  local logs=$1
+  if [ ! -f build/build.ninja ]; then
+    run_logged "$logs/configure.log" unknown_share cmake -G Ninja -S . -B build -DHEADROOM_TESTS=OFF
+  fi
+  run_logged "$logs/build.log" ninja_share ninja -C build -j "$(build_jobs)" headroom
+  stage_end "build/headroom"
+}
+
+# The demo's corpus, corpora/prose, as configs/demo/base.toml names it.
+prepare_prose() {
+  local logs=$1 text=corpora/english/text corpus=corpora/prose
+  if [ -f "$corpus/corpus.json" ]; then
+    stage_end "$corpus is there"
+  else
+    run_logged "$logs/corpus-text.log" unknown_share launch/prepare_corpus.sh "$text"
+    run_logged "$logs/tokenize.log" unknown_share \
+      build/headroom tokenize "$text" --out "$corpus" --vocab-size 4096 --overwrite
+    stage_end "$corpus"
+  fi
+}
+
 # A signal ends what is running, too: it has a process group of its own, since a script's background jobs do not see
 # Ctrl-C by themselves.
 CHILD=""

@@ -53,9 +53,6 @@ source launch/lib.sh
 mpi_environment
 
 variants=(baseline tvr kv-bias dyt tvr-kv-bias tvr-dyt)
-text=corpora/english/text
-corpus=corpora/prose
-vocabulary=4096
 logs=$out/demo-logs
 [ -n "$steps" ] || steps=$(sed -n 's/^steps *= *\([0-9]*\).*/\1/p' configs/demo/base.toml)
 
@@ -70,22 +67,11 @@ install_packages "$logs/packages.log" build run
 stage_end
 
 stage
-if [ ! -f build/build.ninja ]; then
-  run_logged "$logs/configure.log" unknown_share cmake -G Ninja -S . -B build -DHEADROOM_TESTS=OFF
-fi
-run_logged "$logs/build.log" ninja_share ninja -C build -j "$(build_jobs)" headroom
-stage_end "build/headroom"
+build_headroom "$logs"
 
 stage
-if [ $fresh = yes ]; then rm -rf "$corpus"; fi
-if [ -f "$corpus/corpus.json" ]; then
-  stage_end "$corpus is there"
-else
-  run_logged "$logs/corpus-text.log" unknown_share launch/prepare_corpus.sh "$text"
-  run_logged "$logs/tokenize.log" unknown_share \
-    build/headroom tokenize "$text" --out "$corpus" --vocab-size "$vocabulary" --overwrite
-  stage_end "$corpus"
-fi
+if [ $fresh = yes ]; then rm -rf corpora/prose; fi
+prepare_prose "$logs"
 
 # ---- training --------------------------------------------------------------------------------------------------------
 trained=0  # variants finished before this one

@@ -1,0 +1,125 @@
+#include "tests/slurm/cluster.h"
+
+#include <chrono>
+#include <sstream>
+#include <stdexcept>
+#include <thread>
+
+namespace headroom::test {
+namespace {
+
+// What ranks on nodes that share this machine's cores need, whoever the user is.
+constexpr const char* kEnvironment = R"(
+OMPI_ALLOW_RUN_AS_ROOT = "1"
+OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = "1"
+OMPI_MCA_hwloc_base_binding_policy = "none"
+OMPI_MCA_rmaps_base_oversubscribe = "1"
+OMPI_MCA_mpi_yield_when_idle = "1"
+OMPI_MCA_btl_vader_single_copy_mechanism = "none"
+)";
+
+}  // namespace
+
+const SlurmHere& slurm_here() {
+  static const SlurmHere answer = [] {
+    try {
+      const Cluster cluster(1, 1);
+      return SlurmHere{true, ""};
+    } catch (const std::runtime_error& error) {
+      return SlurmHere{false, error.what()};
+    }
+  }();
+  return answer;
+}
+
+Cluster::Cluster(int nodes, int cpus) {
+  const Outcome started =
+      script("start " + scratch_.path().string() + " --nodes " + std::to_string(nodes) + " --cpus " + std::to_string(cpus));
+  if (started.status != 0) throw std::runtime_error(started.output);
+}
+
+Cluster::~Cluster() {
+  script("stop " + scratch_.path().string());
+}
+
+Outcome Cluster::script(const std::string& arguments) const {
+  return shell("bash " HEADROOM_SOURCE_DIR "/tests/slurm/cluster.sh " + arguments);
+}
+
+Outcome Cluster::run(const std::string& command) const {
+  return shell("export SLURM_CONF=" + (scratch_ / "slurm.conf").string() + "\n" + command);
+}
+
+void Cluster::node_down(const std::string& node) const {
+  const Outcome down = script("node-down " + scratch_.path().string() + " " + node);
+  if (down.status != 0) throw std::runtime_error(down.output);
+}
+
+bool Cluster::until(const std::function<bool()>& holds, int seconds) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  }
+  return true;
+}
+
+SlurmCampaign::SlurmCampaign(const Workspace& here, const Cluster& cluster, const std::string& more,
+                             const std::string& environment, const std::string& launch)
+    : here_(&here), cluster_(&cluster) {
+  const std::string base = here.config("base");
+  file_ = here.file("ablation.toml", "name = \"ablation\"\nbase = \"" + base + "\"\n" + more).string();
+  site_ = here.file("site.toml", std::string("name = \"Test\"\nslurm.partition = \"debug\"\nnode.cores = 4\n"
+                                             "launch.bind = false\n") +
+                                     launch + "\n[environment]" + kEnvironment + environment + "\n")
+              .string();
+}
+
+Outcome SlurmCampaign::operator()(const std::string& action, const std::string& options) const {
+  const bool from_file = action == "run" || action == "plan";
+  return cluster_->run(std::string(HEADROOM_BINARY) + " campaign " + action + " " + file_ + " --dir " +
+                       (*here_ / "campaigns").string() + (from_file ? " --site " + site_ : "") + " " + options);
+}
+
+nlohmann::json SlurmCampaign::status() const {
+  const Outcome answer = (*this)("status", "--json");
+  if (answer.status != 0) throw std::runtime_error(answer.output);
+  return nlohmann::json::parse(answer.output);
+}
+
+nlohmann::json SlurmCampaign::of(const std::string& run) const {
+  for (const auto& one : status()["runs"]) {
+    if (one["run"] == run) return one;
+  }
+  throw std::runtime_error("no run " + run);
+}
+
+bool SlurmCampaign::reaches(const std::string& run, const std::string& wanted, int seconds) const {
+  return Cluster::until([&] { return state(run) == wanted; }, seconds);
+}
+
+bool SlurmCampaign::all_finished(int seconds) const {
+  return Cluster::until(
+      [&] {
+        for (const auto& run : status()["runs"]) {
+          if (run["state"] != "finished") return false;
+        }
+        return true;
+      },
+      seconds);
+}
+
+bool SlurmCampaign::trains(const std::string& run, int steps, int seconds) const {
+  return Cluster::until([&] { return steps_in(run_directory(run)) >= steps; }, seconds);
+}
+
+std::string SlurmCampaign::events(const std::string& run) const {
+  std::istringstream lines(content_of(directory() / "journal" / (run + ".attempts.jsonl")));
+  std::string events;
+  for (std::string line; std::getline(lines, line);) {
+    events += (events.empty() ? "" : " ") + nlohmann::json::parse(line)["event"].get<std::string>();
+  }
+  return events;
+}
+
+}  // namespace headroom::test
