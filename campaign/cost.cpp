@@ -121,8 +121,7 @@ class Estimate {
   double cores_of_a_run() const {
     const Resources& resources = spec_.resources;
     if (!site_) return static_cast<double>(slots_of(resources, usable_cores()).front().cores.size());
-    const int threads = resources.threads > 0 ? resources.threads : site_->cores / resources.ranks_per_node;
-    return static_cast<double>(resources.ranks() * threads);
+    return static_cast<double>(resources.ranks() * resources.threads);
   }
 
   double speed() {

@@ -51,12 +51,6 @@ std::string seeds_text(const JobPlan& plan) {
   return consecutive ? fmt::format("{}-{}", seeds.front(), seeds.back()) : list;
 }
 
-int threads_of(const Campaign& campaign) {
-  const Resources& resources = campaign.resources;
-  return resources.threads > 0 ? resources.threads
-                               : std::max(1, campaign.site->cores / resources.ranks_per_node);
-}
-
 void site_options(const Site& site, Script& script) {
   script.option("--partition=" + site.partition);
   const auto optional = [&](const char* name, const std::string& value) {
@@ -84,7 +78,7 @@ void job_options(const Campaign& campaign, const JobPlan& plan, Script& script) 
   if (resources.gpus_per_node > 0) {
     script.option(fmt::format(fmt::runtime(site.gpu_option), resources.gpus_per_node));
   }
-  script.option(fmt::format("--cpus-per-task={}", threads_of(campaign)), "threads of a rank");
+  script.option(fmt::format("--cpus-per-task={}", resources.threads), "threads of a rank");
   if (site.exclusive) script.option("--exclusive");
   if (resources.memory_gb > 0) {
     script.option(fmt::format("--mem={}G", resources.memory_gb), "of a node");
@@ -187,11 +181,10 @@ std::string slurm_script(const Campaign& campaign, const JobPlan& plan, const st
   script.line(fmt::format("# ---- {} ----", site.name));
   for (const std::string& line : site.setup) script.line(line);
   for (const auto& [name, value] : site.environment) script.line(fmt::format("export {}={}", name, quoted(value)));
-  const int threads = threads_of(campaign);
-  script.line(fmt::format("export OMP_NUM_THREADS={}", threads));
+  script.line(fmt::format("export OMP_NUM_THREADS={}", resources.threads));
   if (campaign.launcher == "srun") {
     // All GPUs of a node stay visible to its ranks, which take one each and reach the others' memory.
-    std::string options = fmt::format("--mpi=pmix --kill-on-bad-exit=1 --cpus-per-task={}", threads);
+    std::string options = fmt::format("--mpi=pmix --kill-on-bad-exit=1 --cpus-per-task={}", resources.threads);
     if (site.bind) options += " --cpu-bind=cores";
     if (resources.gpus_per_node > 0) options += " --gpu-bind=none";
     for (const std::string& option : site.srun_options) options += " " + option;
@@ -199,7 +192,7 @@ std::string slurm_script(const Campaign& campaign, const JobPlan& plan, const st
   } else {
     script.line(fmt::format(
         "launch=(mpirun -n {} {}{})", resources.ranks(),
-        site.bind ? fmt::format("--map-by ppr:{}:node:pe={} --bind-to core", resources.ranks_per_node, threads)
+        site.bind ? fmt::format("--map-by ppr:{}:node:pe={} --bind-to core", resources.ranks_per_node, resources.threads)
                   : fmt::format("--map-by ppr:{}:node --bind-to none", resources.ranks_per_node),
         site.mpirun_options.empty() ? "" : " " + fmt::format("{}", fmt::join(site.mpirun_options, " "))));
   }

@@ -59,6 +59,11 @@ Site load_site(const std::filesystem::path& file) {
   return site;
 }
 
+Resources settled(Resources resources, const Site& site) {
+  if (resources.threads == 0) resources.threads = std::max(1, site.cores / resources.ranks_per_node);
+  return resources;
+}
+
 void refuse_what_the_site_lacks(const Site& site, const Resources& resources) {
   const auto lacks = [&](const std::string& what, const std::string& hint) {
     throw Error(ExitCode::bad_config, fmt::format("{}: {}", site.file.string(), what), hint);
@@ -69,10 +74,10 @@ void refuse_what_the_site_lacks(const Site& site, const Resources& resources) {
                          : fmt::format("runs want {} GPUs of a node, which has {}", resources.gpus_per_node, site.gpus),
           "Correct node.gpus of the profile or resources.gpus_per_node of the campaign.");
   }
-  const int cores = resources.ranks_per_node * std::max(1, resources.threads);
+  const int cores = resources.ranks_per_node * resources.threads;
   if (cores > site.cores) {
     lacks(fmt::format("{} ranks of {} threads want {} cores of a node, which has {}", resources.ranks_per_node,
-                      std::max(1, resources.threads), cores, site.cores),
+                      resources.threads, cores, site.cores),
           "Lower resources.ranks_per_node or resources.threads of the campaign.");
   }
   if (site.max_seconds > 0 && resources.seconds > site.max_seconds) {

@@ -41,6 +41,9 @@ struct Site {
 // Throws ExitCode::bad_config naming file, line and key for a key that is unknown, missing or not allowed.
 Site load_site(const std::filesystem::path& file);
 
+// What a run gets where the campaign leaves it to the site: a node's cores shared out over its ranks.
+Resources settled(Resources resources, const Site& site);
+
 // Throws ExitCode::bad_config where the site cannot give what a run wants, naming both numbers.
 void refuse_what_the_site_lacks(const Site& site, const Resources& resources);
 

@@ -167,7 +167,13 @@ void submit_to_slurm(const Campaign& campaign, const fs::path& program,
                      const std::function<void(const std::string&)>& say) {
   refuse_what_the_partition_lacks(campaign);
   const CampaignLock lock(campaign);
-  for (const RunEntry& run : campaign.runs) fs::remove(campaign.stop_mark(run.name));
+  for (const RunStatus& status : read_status(campaign)) {
+    const std::string& run = status.run->name;
+    if (!fs::exists(campaign.stop_mark(run))) continue;
+    // A job that is still saving itself goes back into the queue by itself.
+    if (status.state.phase == Phase::stopped) Journal(campaign).retried(run);
+    fs::remove(campaign.stop_mark(run));
+  }
   write_slurm_scripts(campaign, program);
   Submitter submitter(campaign, say);
   submitter.submit_runs();

@@ -129,6 +129,7 @@ class CampaignVerb : public Verb {
     Planned planned{load_spec(path_), {}, {}, {}};
     if (!site_file_.empty()) {
       planned.site = load_site(site_file_);
+      planned.spec.resources = settled(planned.spec.resources, *planned.site);
       refuse_what_the_site_lacks(*planned.site, planned.spec.resources);
     }
     planned.runs = expand(planned.spec, fs::absolute(parent_ / planned.spec.name / "runs").lexically_normal());

@@ -1,6 +1,10 @@
 #include "launch/mpi_verb.h"
 
+#include <chrono>
+#include <thread>
+
 #include "launch/failure.h"
+#include "parallel/launcher.h"
 
 namespace headroom {
 namespace {
@@ -8,10 +12,22 @@ namespace {
 // How long a failing rank waits for the others to fail too before it ends them.
 constexpr double kPatience = 2.0;  // seconds
 
+// Some launchers end all processes when the first one fails: the one that speaks is given the time to.
+constexpr std::chrono::seconds kTimeToSpeak{1};
+
+// Several processes that each believe they are alone: one says so, the others end with the same code.
+ExitCode refuse(const LonelyRank& lonely) {
+  if (lonely.speaks) throw Error(ExitCode::communication, lonely.message, lonely.hint);
+  std::this_thread::sleep_for(kTimeToSpeak);
+  return ExitCode::communication;
+}
+
 }  // namespace
 
 ExitCode run_on_all_ranks(const std::function<ExitCode(ParallelRuntime&)>& work) {
+  if (const auto lonely = lonely_before_start(process_environment, rank_finding())) return refuse(*lonely);
   ParallelRuntime runtime(nullptr, nullptr);
+  if (const auto lonely = lonely_after_start(runtime.size(), process_environment)) return refuse(*lonely);
   try {
     return work(runtime);
   } catch (...) {

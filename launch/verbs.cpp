@@ -5,6 +5,7 @@ namespace headroom {
 std::vector<std::unique_ptr<Verb>> all_verbs() {
   std::vector<std::unique_ptr<Verb>> verbs;
   verbs.push_back(make_tokenize_verb());
+  verbs.push_back(make_preflight_verb());
   verbs.push_back(make_train_verb());
   verbs.push_back(make_plan_verb());
   verbs.push_back(make_doctor_verb());

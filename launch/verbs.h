@@ -9,6 +9,7 @@
 namespace headroom {
 
 std::unique_ptr<Verb> make_tokenize_verb();
+std::unique_ptr<Verb> make_preflight_verb();
 std::unique_ptr<Verb> make_train_verb();
 std::unique_ptr<Verb> make_plan_verb();
 std::unique_ptr<Verb> make_doctor_verb();

@@ -44,7 +44,7 @@ int local_rank(const EnvironmentLookup& lookup, const std::vector<std::string>& 
 
 LocalGpu select_local_gpu(Communicator& world) {
   const std::vector<std::string> hosts = hosts_with_gpus(world);
-  const int number = local_rank([](const char* name) { return std::getenv(name); }, hosts, world.rank());
+  const int number = local_rank(process_environment, hosts, world.rank());
   const Backend& gpus = backend(Device::cuda);
   const std::vector<std::string> visible = gpus.devices();
   LocalGpu chosen;

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "parallel/communicator.h"
-#include "parallel/runtime.h"
+#include "parallel/launcher.h"
 
 namespace headroom {
 

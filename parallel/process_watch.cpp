@@ -72,7 +72,34 @@ std::optional<Trouble> ActivityWatch::judge(const Occupation& occupation, double
       file ? ExitCode::disk_full : ExitCode::communication};
 }
 
-ProcessWatch::ProcessWatch(Settings settings) : activities_(std::make_shared<ActivityWatch>(settings.who)) {
+DeadlineWatch::DeadlineWatch(std::string who, std::string work, double begin,
+                             std::function<std::vector<Occupation>()> occupations)
+    : who_(std::move(who)), work_(std::move(work)), begin_(begin), occupations_(std::move(occupations)) {}
+
+std::optional<Trouble> DeadlineWatch::trouble(double now, double limit) {
+  if (now - begin_ <= limit) return std::nullopt;
+  const std::vector<Occupation> all = occupations_();
+  const bool in_file =
+      std::any_of(all.begin(), all.end(), [](const Occupation& one) { return one.kind == Activity::Kind::file; });
+  // As above: who hangs in a file speaks before those that wait for it.
+  if (!in_file && now - begin_ <= limit * (1.0 + kMoreForCollectives)) return std::nullopt;
+  std::string text;
+  for (const Occupation& one : all) {
+    text += fmt::format("{} {} for {:.0f} s", text.empty() ? ", and has been in" : " and", one.what, now - one.since);
+  }
+  return Trouble{fmt::format("error: {}: {} is not over after {:.0f} s{}\n"
+                             "hint: {} --timeout sets the limit in seconds ({:g}).",
+                             who_, work_, now - begin_, text,
+                             advice(in_file ? Activity::Kind::file : Activity::Kind::communication), limit),
+                 ExitCode::communication};
+}
+
+ProcessWatch::ProcessWatch(Settings settings) {
+  if (settings.whole.empty()) {
+    activities_ = std::make_shared<ActivityWatch>(settings.who);
+  } else {
+    activities_ = std::make_shared<DeadlineWatch>(settings.who, settings.whole, settings.now());
+  }
   if (settings.limit_seconds <= 0.0) return;
   prepare_stacks();
   const bool in_earnest = settings.end_job == nullptr;

@@ -39,6 +39,24 @@ class ActivityWatch final : public Watched {
   double counted_from_ = 0.0;
 };
 
+// The same for work that must be over within the limit altogether, however much it moves on. Always
+// ExitCode::communication.
+class DeadlineWatch final : public Watched {
+ public:
+  // `work` in words ("the preflight"); it began at `begin` of the watchdog's clock.
+  DeadlineWatch(std::string who, std::string work, double begin,
+                std::function<std::vector<Occupation>()> occupations = headroom::occupations);
+
+  std::optional<Trouble> trouble(double now, double limit) override;
+  void abort() override {}
+
+ private:
+  std::string who_;
+  std::string work_;
+  double begin_;
+  std::function<std::vector<Occupation>()> occupations_;
+};
+
 // Alive while the process is to be watched; its thread ends with it. Throws ExitCode::internal when stacks cannot be
 // prepared (base/stacks.h).
 class ProcessWatch {
@@ -48,6 +66,8 @@ class ProcessWatch {
     // is watched.
     double limit_seconds = 600.0;
     std::string who = {};  // as describe_process()
+    // Empty: the limit is of each wait by itself. Else of this altogether ("the preflight").
+    std::string whole = {};
     // For tests; all are called in the watchdog's thread.
     std::function<double()> now = activity_seconds;
     std::function<void(const std::string&)> print = {};  // to stderr if empty

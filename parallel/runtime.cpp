@@ -4,11 +4,11 @@
 
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <exception>
 
 #include "base/activity.h"
 #include "base/last_resort.h"
+#include "parallel/launcher.h"
 #include "parallel/mpi_communicator.h"
 #include "parallel/mpi_handles.h"
 
@@ -65,7 +65,7 @@ void abort_all_ranks(int status) {
 }
 
 ParallelRuntime::ParallelRuntime(int* argc, char*** argv)
-    : started_(started_by_launcher([](const char* variable) { return std::getenv(variable); })) {
+    : started_(started_by_launcher(process_environment)) {
   if (!started_) return;
   int provided = MPI_THREAD_SINGLE;
   mpi::check(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread", -1, 0);

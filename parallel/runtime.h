@@ -1,7 +1,6 @@
 // Starting and ending the message-passing library, and what a user wants to know about the ranks at start-up.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 
@@ -40,18 +39,6 @@ class ParallelRuntime {
  private:
   bool started_;  // MPI
 };
-
-// Looks up an environment variable: its value or null.
-using EnvironmentLookup = std::function<const char*(const char*)>;
-
-// Whether this process was started by something that MPI can find its other ranks through.
-bool started_by_launcher(const EnvironmentLookup& lookup);
-
-// If a launcher started several processes that each see a world of one (no PMIx, or another MPI's mpirun), a message
-// that says so, why, and what to do; empty otherwise. Looks at the launcher's environment variables
-// (OMPI_COMM_WORLD_SIZE, PMI_SIZE, SLURM_STEP_NUM_TASKS, PMIX_RANK ...).
-std::string lonely_ranks_diagnosis(int world_size);
-std::string lonely_ranks_diagnosis(int world_size, const EnvironmentLookup& lookup);
 
 // A table of ranks: rank, data x tensor coordinates, host, pid, threads, cores bound to, and `gpu` if any rank has one;
 // at rank 0 (others get an empty string). Collective.

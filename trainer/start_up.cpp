@@ -24,20 +24,14 @@ int ranks_on_this_host(Communicator& world) {
   return static_cast<int>(counts[static_cast<std::size_t>(world.rank())]);
 }
 
-int set_threads(const RunConfig& config, Communicator& world) {
+}  // namespace
+
+int set_threads(int wanted, Communicator& world) {
   const int ranks = ranks_on_this_host(world);
-  const int threads = config.parallel.threads > 0 ? config.parallel.threads : std::max(1, static_cast<int>(usable_cores().size()) / ranks);
+  const int threads = wanted > 0 ? wanted : std::max(1, static_cast<int>(usable_cores().size()) / ranks);
   omp_set_num_threads(threads);
   return threads;
 }
-
-// Throws when the launcher started several processes that each believe they are alone.
-void refuse_lonely_ranks(const Communicator& world) {
-  const std::string diagnosis = lonely_ranks_diagnosis(world.size());
-  if (!diagnosis.empty()) throw Error(ExitCode::communication, diagnosis);
-}
-
-}  // namespace
 
 Layout layout_for(const RunConfig& config, int ranks) {
   const int tensor = std::max(1, config.parallel.tensor);
@@ -79,7 +73,6 @@ Device device_for(const RunConfig& config) {
 StartedRanks start_ranks(const RunConfig& config, ParallelRuntime& runtime) {
   const Device device = device_for(config);
   auto world = runtime.world();
-  refuse_lonely_ranks(*world);
   auto watch = std::make_unique<ProcessWatch>(ProcessWatch::Settings{
       .limit_seconds = config.faults.timeout, .who = describe_process(world->rank(), world->size())});
   const Layout layout = layout_for(config, world->size());
@@ -99,7 +92,7 @@ StartedRanks start_ranks(const RunConfig& config, ParallelRuntime& runtime) {
   }
   Mesh mesh(std::move(world), layout, device, config.parallel.transport);
   if (device == Device::cuda && !mesh.transport().empty()) notes.push_back("tensors go by " + mesh.transport());
-  const int threads = set_threads(config, mesh.world());
+  const int threads = set_threads(config.parallel.threads, mesh.world());
   return {device, std::move(watch), std::move(mesh), threads, std::move(notes)};
 }
 

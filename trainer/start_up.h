@@ -21,18 +21,21 @@ Layout layout_for(const RunConfig& config, int ranks);
 // there.
 Device device_for(const RunConfig& config);
 
+// Sets the threads that this rank computes with, and returns them: `wanted`, or where that is 0 this host's usable cores
+// shared out over its ranks. Collective.
+int set_threads(int wanted, Communicator& world);
+
 // The ranks of a verb, ready to compute: watched, arranged as a mesh, each with its threads and, where there are
 // enough, with a GPU of its own.
 struct StartedRanks {
   Device device;
   std::unique_ptr<ProcessWatch> watch;  // outlives the mesh, whose exchanges it watches (faults.timeout)
   Mesh mesh;
-  int threads;  // of this rank: parallel.threads, or this host's usable cores shared out over its ranks
+  int threads;  // of this rank, as set_threads has it
   std::vector<std::string> notes;  // for the start-up: this rank's GPU, the transport; empty on a CPU
 };
 
-// Collective. Throws as device_for, layout_for, Mesh and select_local_gpu do, and ExitCode::communication when the
-// launcher started several processes that each believe they are alone.
+// Collective. Throws as device_for, layout_for, Mesh and select_local_gpu do.
 StartedRanks start_ranks(const RunConfig& config, ParallelRuntime& runtime);
 
 }  // namespace headroom

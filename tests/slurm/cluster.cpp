@@ -88,7 +88,8 @@ nlohmann::json SlurmCampaign::status() const {
 }
 
 nlohmann::json SlurmCampaign::of(const std::string& run) const {
-  for (const auto& one : status()["runs"]) {
+  const nlohmann::json all = status();
+  for (const auto& one : all["runs"]) {
     if (one["run"] == run) return one;
   }
   throw std::runtime_error("no run " + run);
@@ -101,7 +102,8 @@ bool SlurmCampaign::reaches(const std::string& run, const std::string& wanted, i
 bool SlurmCampaign::all_finished(int seconds) const {
   return Cluster::until(
       [&] {
-        for (const auto& run : status()["runs"]) {
+        const nlohmann::json all = status();
+        for (const auto& run : all["runs"]) {
           if (run["state"] != "finished") return false;
         }
         return true;
@@ -113,13 +115,13 @@ bool SlurmCampaign::trains(const std::string& run, int steps, int seconds) const
   return Cluster::until([&] { return steps_in(run_directory(run)) >= steps; }, seconds);
 }
 
-std::string SlurmCampaign::events(const std::string& run) const {
+std::string SlurmCampaign::told(const std::string& run, const char* key) const {
   std::istringstream lines(content_of(directory() / "journal" / (run + ".attempts.jsonl")));
-  std::string events;
+  std::string words;
   for (std::string line; std::getline(lines, line);) {
-    events += (events.empty() ? "" : " ") + nlohmann::json::parse(line)["event"].get<std::string>();
+    words += (words.empty() ? "" : " ") + nlohmann::json::parse(line)[key].get<std::string>();
   }
-  return events;
+  return words;
 }
 
 }  // namespace headroom::test

@@ -63,9 +63,13 @@ class SlurmCampaign {
   std::filesystem::path run_directory(const std::string& run) const { return directory() / "runs" / run; }
   std::string log(const std::string& run) const { return content_of(directory() / "logs" / (run + ".log")); }
   // The events that the run's jobs wrote down, in order: "started ended".
-  std::string events(const std::string& run) const;
+  std::string events(const std::string& run) const { return told(run, "event"); }
+  // And where each of them was: "n1 n2".
+  std::string nodes(const std::string& run) const { return told(run, "nodes"); }
 
  private:
+  std::string told(const std::string& run, const char* key) const;
+
   const Workspace* here_;
   const Cluster* cluster_;
   std::string file_;

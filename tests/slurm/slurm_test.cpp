@@ -21,11 +21,12 @@ class Slurm : public testing::Test {
   Workspace here;
 };
 
-constexpr const char* kOneRun = "seeds = [7]\n[variants]\nplain = {}\n";
+// One thread a rank, as mpirun's ranks have in these tests: threads share sums out, and so decide the last bits.
+constexpr const char* kOneRun = "seeds = [7]\nresources.threads = 1\n[variants]\nplain = {}\n";
 
 // The same run without Slurm.
 void train_undisturbed(const Workspace& here, const std::string& name, int ranks, const std::string& settings) {
-  const std::string config = here.config(name, "seed = 7\n" + settings);
+  const std::string config = here.config(name, "seed = 7\nparallel.threads = 1\n" + settings);
   const Outcome trained = headroom_ranks(ranks, "train " + config);
   ASSERT_EQ(trained.status, 0) << trained.output;
 }
@@ -33,7 +34,7 @@ void train_undisturbed(const Workspace& here, const std::string& name, int ranks
 // ---- jobs ----
 TEST_F(Slurm, FourRanksOnTwoNodesTrainLikeFourOnOne) {
   const Cluster cluster(2);
-  const SlurmCampaign campaign(here, cluster, std::string(kOneRun) + "[resources]\nnodes = 2\nranks_per_node = 2\n");
+  const SlurmCampaign campaign(here, cluster, "resources.nodes = 2\nresources.ranks_per_node = 2\n" + std::string(kOneRun));
   const Outcome submitted = campaign("run");
   ASSERT_EQ(submitted.status, 0) << submitted.output;
   ASSERT_TRUE(campaign.all_finished()) << campaign.log("plain-seed7");
@@ -45,7 +46,7 @@ TEST_F(Slurm, FourRanksOnTwoNodesTrainLikeFourOnOne) {
 
 TEST_F(Slurm, MpirunServesWhereTheSiteAsksForIt) {
   const Cluster cluster(2);
-  const SlurmCampaign campaign(here, cluster, std::string(kOneRun) + "[resources]\nnodes = 2\nranks_per_node = 1\n", "",
+  const SlurmCampaign campaign(here, cluster, "resources.nodes = 2\n" + std::string(kOneRun), "",
                                "launch.launcher = \"mpirun\"");
   ASSERT_EQ(campaign("run").status, 0);
   ASSERT_TRUE(campaign.all_finished()) << campaign.log("plain-seed7");
@@ -81,11 +82,10 @@ TEST_F(Slurm, VariantsAreArraysAndTheReportComesBehindThem) {
 TEST_F(Slurm, ARunThatIsOutOfTimeGoesOnToTheSameBits) {
   const Cluster cluster(2);
   const std::string settings = "train.steps = 60\neval.every = 7\nsnapshot.every = 20\ncheckpoint.every = 9\n";
-  const std::string in_campaign = "train.steps = 60\neval.every = 7\nsnapshot.every = 20\ncheckpoint.every = 9\n";
   // Steps of a second, so that a minute, the shortest time limit there is, does not suffice.
   const SlurmCampaign campaign(here, cluster,
-                               std::string(kOneRun) + "[set]\n" + in_campaign +
-                                   "[resources]\nnodes = 2\ntime = \"00:01:00\"\nwarning = \"00:00:50\"\n",
+                               "resources.nodes = 2\nresources.time = \"00:01:00\"\nresources.warning = \"00:00:50\"\n" +
+                                   std::string(kOneRun) + "[set]\n" + settings,
                                "HEADROOM_REHEARSE = \"delay step=1-45 seconds=1\"\n");
   ASSERT_EQ(campaign("run").status, 0);
   ASSERT_TRUE(Cluster::until([&] { return campaign.events("plain-seed7").find("requeued") != std::string::npos; }))
@@ -100,7 +100,7 @@ TEST_F(Slurm, ARunThatIsOutOfTimeGoesOnToTheSameBits) {
 }
 
 // ---- people ----
-constexpr const char* kSlow = "HEADROOM_REHEARSE = \"delay step=1-8 seconds=3\"\n";
+constexpr const char* kSlow = "HEADROOM_REHEARSE = \"delay step=1-8 seconds=2\"\n";
 
 TEST_F(Slurm, WhatScancelEndsIsCancelledAndBeginsAgainOnRequest) {
   const Cluster cluster(1);
@@ -119,7 +119,7 @@ TEST_F(Slurm, WhatScancelEndsIsCancelledAndBeginsAgainOnRequest) {
 
 TEST_F(Slurm, StopSavesWhatRunsTakesOutWhatWaitsAndRunGoesOn) {
   const Cluster cluster(1, 1);
-  const SlurmCampaign campaign(here, cluster, "seeds = [1, 2]\n[variants]\nplain = {}\n", kSlow);
+  const SlurmCampaign campaign(here, cluster, "seeds = [1, 2]\nresources.threads = 1\n[variants]\nplain = {}\n", kSlow);
   ASSERT_EQ(campaign("run").status, 0);
   ASSERT_TRUE(campaign.trains("plain-seed1", 1)) << campaign.log("plain-seed1");
   ASSERT_EQ(campaign.state("plain-seed2"), "queued");
@@ -152,8 +152,8 @@ TEST_F(Slurm, AnUnfitNodeIsNamedAndLeftOut) {
   ASSERT_EQ(campaign("run").status, 0);
   ASSERT_TRUE(campaign.all_finished()) << campaign.log("plain-seed7");
   EXPECT_EQ(campaign.events("plain-seed7"), "started requeued started ended");
-  EXPECT_THAT(campaign.log("plain-seed7"), HasSubstr("n1"));
-  EXPECT_EQ(content_of(campaign.directory() / "journal/plain-seed7.unfit-nodes"), "n1\n");
+  EXPECT_EQ(campaign.nodes("plain-seed7"), "n1 n1 n2 n2");
+  EXPECT_THAT(campaign.log("plain-seed7"), HasSubstr("n1 is broken"));
 }
 
 TEST_F(Slurm, ProcessesThatFindNobodyAreRefusedWithTheReason) {
@@ -177,7 +177,7 @@ TEST_F(Slurm, ARunThatCannotSucceedIsGivenUp) {
 
 TEST_F(Slurm, WhatThePartitionCannotGiveIsRefusedBeforeAnythingIsSubmitted) {
   const Cluster cluster(2);
-  const SlurmCampaign wide(here, cluster, std::string(kOneRun) + "[resources]\nnodes = 8\n");
+  const SlurmCampaign wide(here, cluster, "resources.nodes = 8\n" + std::string(kOneRun));
   const Outcome refused = wide("run");
   EXPECT_EQ(refused.status, 3);
   EXPECT_THAT(refused.output, AllOf(HasSubstr("2 nodes"), HasSubstr("8"), HasSubstr("nothing was submitted")));
