@@ -51,10 +51,10 @@ void each_line(const fs::path& file, const std::function<void(const Line&)>& tak
 void append(const fs::path& file, nlohmann::ordered_json line) {
   line["time"] = utc_time();
   AppendFile journal(file);
-  std::string record = line.dump() + "\n";
-  // Half a line of a killed writer must not swallow this one.
-  if (journal.size() > 0 && read_file(file).back() != '\n') record.insert(0, "\n");
-  journal.append(record);
+  // Half a line of a writer that was killed says nothing, and must not swallow this one.
+  const std::string before = read_file(file);
+  if (!before.empty() && before.back() != '\n') journal.cut(before.rfind('\n') + 1);
+  journal.append(line.dump() + "\n");
   journal.sync();
 }
 

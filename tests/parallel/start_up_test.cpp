@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "base/system.h"
+#include "parallel/launcher.h"
 #include "tests/mpi_world.h"
 #include "tests/parallel/numbers.h"
 
@@ -20,33 +21,65 @@ EnvironmentLookup environment(std::map<std::string, std::string> variables) {
   };
 }
 
-TEST(LonelyRanks, AreRecognisedUnderEachLauncher) {
-  const std::string srun = lonely_ranks_diagnosis(1, environment({{"SLURM_STEP_NUM_TASKS", "4"}}));
-  EXPECT_NE(srun.find("srun started 4 processes"), std::string::npos) << srun;
-  EXPECT_NE(srun.find("srun --mpi=pmix"), std::string::npos) << srun;
-  EXPECT_NE(srun.find("the mpirun of the same MPI"), std::string::npos) << srun;
+// What the first of several lonely processes says; empty where none is lonely.
+std::string said_before_start(std::map<std::string, std::string> variables,
+                              RankFinding finding = RankFinding::pmix) {
+  const auto lonely = lonely_before_start(environment(std::move(variables)), finding);
+  return lonely ? lonely->message + "\n" + lonely->hint : "";
+}
+std::string said_after_start(int world_size, std::map<std::string, std::string> variables) {
+  const auto lonely = lonely_after_start(world_size, environment(std::move(variables)));
+  return lonely ? lonely->message + "\n" + lonely->hint : "";
+}
 
-  const std::string mpirun = lonely_ranks_diagnosis(1, environment({{"OMPI_COMM_WORLD_SIZE", "2"}}));
+TEST(LonelyRanks, AreRecognisedUnderEachLauncher) {
+  const std::string srun = said_before_start({{"SLURM_STEP_ID", "0"}, {"SLURM_STEP_NUM_TASKS", "4"}});
+  EXPECT_NE(srun.find("srun started 4 processes"), std::string::npos) << srun;
+  EXPECT_NE(srun.find("no PMIX_RANK"), std::string::npos) << srun;
+  EXPECT_NE(srun.find("srun --mpi=pmix"), std::string::npos) << srun;
+
+  const std::string mpirun = said_after_start(1, {{"OMPI_COMM_WORLD_SIZE", "2"}});
   EXPECT_NE(mpirun.find("mpirun started 2 processes"), std::string::npos) << mpirun;
   EXPECT_NE(mpirun.find("built with"), std::string::npos) << mpirun;
 
-  const std::string hydra = lonely_ranks_diagnosis(1, environment({{"PMI_SIZE", "3"}, {"PMI_RANK", "0"}}));
-  EXPECT_NE(hydra.find("started 3 processes (PMI_SIZE=3)"), std::string::npos) << hydra;
+  const std::string hydra = said_before_start({{"PMI_SIZE", "3"}, {"PMI_RANK", "0"}});
+  EXPECT_NE(hydra.find("started 3 processes"), std::string::npos) << hydra;
+  EXPECT_NE(hydra.find("PMI_SIZE=3"), std::string::npos) << hydra;
+}
+
+TEST(LonelyRanks, OneOfThemSpeaks) {
+  const auto of_rank = [](const char* rank) {
+    return lonely_before_start(
+        environment({{"SLURM_STEP_ID", "0"}, {"SLURM_STEP_NUM_TASKS", "4"}, {"SLURM_PROCID", rank}}), RankFinding::pmix);
+  };
+  EXPECT_TRUE(of_rank("0")->speaks);
+  EXPECT_FALSE(of_rank("3")->speaks);
+}
+
+TEST(LonelyRanks, ByPmi2DependOnWhatTheMpiSpeaks) {
+  const std::map<std::string, std::string> pmi2 = {
+      {"SLURM_STEP_ID", "0"}, {"SLURM_STEP_NUM_TASKS", "4"}, {"PMI_RANK", "0"}, {"PMI_SIZE", "4"}};
+  EXPECT_NE(said_before_start(pmi2, RankFinding::pmix), "");
+  EXPECT_EQ(said_before_start(pmi2, RankFinding::pmix_and_pmi), "");
+  EXPECT_EQ(said_before_start(pmi2, RankFinding::unknown), "");
 }
 
 TEST(LonelyRanks, AreNotSeenWhereThereAreNone) {
-  EXPECT_EQ(lonely_ranks_diagnosis(1, environment({})), "");
-  EXPECT_EQ(lonely_ranks_diagnosis(4, environment({{"OMPI_COMM_WORLD_SIZE", "4"}})), "");
-  EXPECT_EQ(lonely_ranks_diagnosis(1, environment({{"OMPI_COMM_WORLD_SIZE", "1"}})), "");
-  EXPECT_EQ(lonely_ranks_diagnosis(1, environment({{"SLURM_STEP_NUM_TASKS", "1"}})), "");
-  EXPECT_EQ(lonely_ranks_diagnosis(1, environment({{"SLURM_NTASKS", "8"}})), "") << "a batch script, not a job step";
+  EXPECT_EQ(said_before_start({}), "");
+  EXPECT_EQ(said_before_start({{"SLURM_STEP_ID", "0"}, {"SLURM_STEP_NUM_TASKS", "4"}, {"PMIX_RANK", "0"}}), "");
+  EXPECT_EQ(said_before_start({{"SLURM_STEP_ID", "0"}, {"SLURM_STEP_NUM_TASKS", "1"}}), "");
+  // A batch script's own shell, which carries the job's variables but is no step of it.
+  EXPECT_EQ(said_before_start({{"SLURM_NTASKS", "8"}, {"SLURM_PROCID", "0"}}), "");
+  EXPECT_EQ(said_before_start({{"SLURM_NTASKS", "8"}, {"SLURM_STEP_ID", "4294967291"}}), "");
+  EXPECT_EQ(said_before_start({{"PMI_SIZE", "many"}}), "");
+  EXPECT_EQ(said_after_start(4, {{"OMPI_COMM_WORLD_SIZE", "4"}}), "");
   // mpirun -n 1 inside a Slurm job: its daemons were started by srun, one a node.
-  EXPECT_EQ(lonely_ranks_diagnosis(1, environment({{"OMPI_COMM_WORLD_SIZE", "1"}, {"SLURM_STEP_NUM_TASKS", "2"}})), "");
-  EXPECT_EQ(lonely_ranks_diagnosis(1, environment({{"PMI_SIZE", "many"}})), "");
+  EXPECT_EQ(said_after_start(1, {{"OMPI_COMM_WORLD_SIZE", "1"}, {"SLURM_STEP_NUM_TASKS", "2"}}), "");
 }
 
 TEST(LonelyRanks, ThisProgramsAreNot) {
-  EXPECT_EQ(lonely_ranks_diagnosis(test_runtime().size()), "");
+  EXPECT_FALSE(lonely_before_start(process_environment, rank_finding()).has_value());
+  EXPECT_FALSE(lonely_after_start(test_runtime().size(), process_environment).has_value());
 }
 
 TEST(Launcher, IsToldByItsVariables) {
