@@ -30,8 +30,9 @@ struct CampaignCost {
 };
 
 // Plans every run as training would, for the GPUs that the campaign names or for CPUs as fast as this machine's. Throws
-// ExitCode::bad_config, ExitCode::bad_data or ExitCode::out_of_memory naming the run, for one that cannot be: sizes that
-// do not divide, a corpus that cannot be opened, memory; and ExitCode::bad_config where the budget does not suffice.
+// ExitCode::bad_config, ExitCode::bad_data or ExitCode::out_of_memory naming the run, for one that cannot be: sizes
+// that do not divide, a corpus that cannot be opened, memory; and ExitCode::bad_config where the budget does not
+// suffice.
 CampaignCost cost_of(const Spec& spec, const std::vector<PlannedRun>& runs, const std::optional<Site>& site);
 
 }  // namespace headroom::campaign

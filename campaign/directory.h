@@ -73,8 +73,9 @@ class CampaignLock {
 Campaign open_campaign(const std::filesystem::path& directory);
 
 // What the directory would say, without making one.
-Campaign describe_campaign(const std::filesystem::path& directory, const Spec& spec, const std::vector<PlannedRun>& runs,
-                           const std::optional<Site>& site, const std::string& launcher);
+Campaign describe_campaign(const std::filesystem::path& directory, const Spec& spec,
+                           const std::vector<PlannedRun>& runs, const std::optional<Site>& site,
+                           const std::string& launcher);
 
 // Makes the directory, or extends the one that is there by runs that it does not have yet. Runs of it that are not
 // planned any more stay. Throws ExitCode::bad_config where a planned run has begun with another config, naming the

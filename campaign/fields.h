@@ -1,5 +1,5 @@
-// The keys of a TOML file, each once: read, checked and documented from one list. For campaign files and site profiles; a
-// run's config has a table of its own (trainer/config_table.h).
+// The keys of a TOML file, each once: read, checked and documented from one list. For campaign files and site profiles;
+// a run's config has a table of its own (trainer/config_table.h).
 #pragma once
 
 #include <toml++/toml.h>

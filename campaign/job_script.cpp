@@ -86,8 +86,9 @@ void job_options(const Campaign& campaign, const JobPlan& plan, Script& script) 
     script.option("--mem=0", "all of a node's");
   }
   script.option("--time=" + duration_text(resources.seconds));
-  script.option(fmt::format("--signal=B:USR1@{}", resources.warning),
-                fmt::format("to this script, {} before the end", format_duration(static_cast<double>(resources.warning))));
+  script.option(
+      fmt::format("--signal=B:USR1@{}", resources.warning),
+      fmt::format("to this script, {} before the end", format_duration(static_cast<double>(resources.warning))));
   script.option("--requeue", "when a node is lost");
   script.option("--open-mode=append", "a requeued job goes on in its log");
   const std::string log = plan.array() ? plan.runs.front()->group + "-seed%a" : plan.runs.front()->name;
@@ -145,9 +146,8 @@ exit "$status"
 std::vector<JobPlan> job_plans(const Campaign& campaign, const std::string& group) {
   constexpr std::uint64_t kLargestTask = 1000;  // Slurm's MaxArraySize is 1001 unless a site sets it
   const std::vector<const RunEntry*> runs = campaign.runs_of(group);
-  const bool array = runs.size() > 1 && std::all_of(runs.begin(), runs.end(), [](const RunEntry* run) {
-                       return run->seed <= kLargestTask;
-                     });
+  const bool array = runs.size() > 1 && std::all_of(runs.begin(), runs.end(),
+                                                    [](const RunEntry* run) { return run->seed <= kLargestTask; });
   if (array) return {{group, runs}};
   std::vector<JobPlan> plans;
   for (const RunEntry* run : runs) plans.push_back({run->name, {run}});
@@ -162,8 +162,11 @@ std::string slurm_script(const Campaign& campaign, const JobPlan& plan, const st
   job_options(campaign, plan, script);
   script.line();
   words_about(campaign, plan, script);
-  script.line("# Written and submitted by `headroom campaign run`. It trains from the newest checkpoint, and goes back into the");
-  script.line("# queue until the run is done or more time would not help. What it does it tells in journal/, which is what");
+  script.line(
+      "# Written and submitted by `headroom campaign run`. It trains from the newest checkpoint, and goes back into "
+      "the");
+  script.line(
+      "# queue until the run is done or more time would not help. What it does it tells in journal/, which is what");
   script.line("# `headroom campaign status` reads.");
   script.line();
   script.line("set -u");
@@ -192,8 +195,9 @@ std::string slurm_script(const Campaign& campaign, const JobPlan& plan, const st
   } else {
     script.line(fmt::format(
         "launch=(mpirun -n {} {}{})", resources.ranks(),
-        site.bind ? fmt::format("--map-by ppr:{}:node:pe={} --bind-to core", resources.ranks_per_node, resources.threads)
-                  : fmt::format("--map-by ppr:{}:node --bind-to none", resources.ranks_per_node),
+        site.bind
+            ? fmt::format("--map-by ppr:{}:node:pe={} --bind-to core", resources.ranks_per_node, resources.threads)
+            : fmt::format("--map-by ppr:{}:node --bind-to none", resources.ranks_per_node),
         site.mpirun_options.empty() ? "" : " " + fmt::format("{}", fmt::join(site.mpirun_options, " "))));
   }
   script.line("headroom=(" + (site.container.empty() ? "" : site.container + " ") + quoted(program.string()) + ")");
@@ -229,9 +233,10 @@ tell() {
   script.line("# ---- are the nodes fit, and then: train ----");
   script.line("tell started");
   script.line("unfit=$campaign/journal/$run.unfit-nodes");
-  script.line(fmt::format("on_ranks preflight --directory \"$campaign/runs\" --record \"$campaign/logs/$run.preflight.json\" "
-                          "--bad-nodes \"$unfit\" \\\n  --max-skew {} --slow-ratio {}",
-                          site.max_skew, site.slow_ratio));
+  script.line(
+      fmt::format("on_ranks preflight --directory \"$campaign/runs\" --record \"$campaign/logs/$run.preflight.json\" "
+                  "--bad-nodes \"$unfit\" \\\n  --max-skew {} --slow-ratio {}",
+                  site.max_skew, site.slow_ratio));
   script.lines(R"sh(status=$?
 [ "$signals" -eq 0 ] || status=75  # told to stop before training began
 if [ "$status" -eq 0 ]; then
@@ -255,8 +260,9 @@ std::string report_script(const Campaign& campaign, const std::filesystem::path&
   script.option("--open-mode=append");
   script.option("--output=" + campaign.log("report").string());
   script.line();
-  script.line(fmt::format("# The report over all runs of the campaign {}. Submitted by `headroom campaign run` behind their jobs;",
-                          campaign.name));
+  script.line(fmt::format(
+      "# The report over all runs of the campaign {}. Submitted by `headroom campaign run` behind their jobs;",
+      campaign.name));
   script.line("# it also runs when some of them failed, and says which.");
   script.line();
   for (const std::string& line : site.setup) script.line(line);
@@ -271,7 +277,8 @@ std::string local_script(const Campaign& campaign, const RunEntry& run, const st
   Script script;
   script.line("#!/bin/bash");
   words_about(campaign, plan, script);
-  script.line("# Started by `headroom campaign run` with a slot's number and its cores, and goes on without it if need be.");
+  script.line(
+      "# Started by `headroom campaign run` with a slot's number and its cores, and goes on without it if need be.");
   script.line();
   script.line("set -u");
   script.line("campaign=" + quoted(campaign.directory.string()));
@@ -288,7 +295,8 @@ std::string local_script(const Campaign& campaign, const RunEntry& run, const st
     const int gpus = campaign.resources.gpus_per_node;
     script.line(fmt::format("export CUDA_VISIBLE_DEVICES=$(seq -s, $((slot * {0})) $((slot * {0} + {0} - 1)))", gpus));
   }
-  script.line(fmt::format("launch=(taskset --cpu-list \"$cores\" mpirun -n {} --oversubscribe --bind-to none)", campaign.resources.ranks()));
+  script.line(fmt::format("launch=(taskset --cpu-list \"$cores\" mpirun -n {} --oversubscribe --bind-to none)",
+                          campaign.resources.ranks()));
   script.line("headroom=(" + quoted(program.string()) + ")");
   script.lines(R"sh(
 # ---- helpers ----

@@ -1,5 +1,5 @@
-// The scripts that train a campaign's runs: for sbatch, and for bash on this machine. They are kept under jobs/, read like
-// what a person would have written, and need nothing of the campaign's driver once they are handed over.
+// The scripts that train a campaign's runs: for sbatch, and for bash on this machine. They are kept under jobs/, read
+// like what a person would have written, and need nothing of the campaign's driver once they are handed over.
 #pragma once
 
 #include <filesystem>

@@ -29,13 +29,13 @@ struct Submission {
 };
 
 enum class AttemptEvent : std::uint8_t {
-  started,   // a job began
-  requeued,  // it will begin again
-  ended,     // status 0: done; else given up, with the run's exit code
-  stopped,   // because somebody asked for it (headroom campaign stop)
-  cancelled, // because the scheduler ended the job (scancel)
-  gave_up,   // requeued too often
-  retried,   // somebody asked to begin again after one of the above
+  started,    // a job began
+  requeued,   // it will begin again
+  ended,      // status 0: done; else given up, with the run's exit code
+  stopped,    // because somebody asked for it (headroom campaign stop)
+  cancelled,  // because the scheduler ended the job (scancel)
+  gave_up,    // requeued too often
+  retried,    // somebody asked to begin again after one of the above
 };
 
 struct Attempt {

@@ -39,8 +39,8 @@ class DriverLock {
     lock_ = Descriptor(::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
     if (!lock_) throw_write_error(file, "open", errno);
     if (::flock(lock_.get(), LOCK_EX | LOCK_NB) != 0) {
-      throw Error(ExitCode::busy, fmt::format("{} is being run by another process: {}", campaign.directory.string(),
-                                              read_file(file)),
+      throw Error(ExitCode::busy,
+                  fmt::format("{} is being run by another process: {}", campaign.directory.string(), read_file(file)),
                   "`headroom campaign status` shows how far it is, `headroom campaign stop` ends it.");
     }
     const std::string who = fmt::format("process {} on {} since {}", ::getpid(), host_name(), local_time());
@@ -122,7 +122,7 @@ class Driver {
     pid_t process;
     Descriptor ended;  // readable when the script has ended; none of a script that is gone while its ranks live
     std::size_t slot;
-    bool own;                  // started by this driver
+    bool own;                   // started by this driver
     std::size_t events_before;  // attempts' lines when it was started
   };
 
@@ -178,9 +178,9 @@ class Driver {
 
   void start(const std::string& run, std::size_t slot) {
     const std::size_t events = journal_.attempts(run).size();
-    const pid_t process = start_detached({"bash", script_file(campaign_, run).string(), std::to_string(slot),
-                                          slots_[slot].core_list()},
-                                         {}, campaign_.log(run));
+    const pid_t process =
+        start_detached({"bash", script_file(campaign_, run).string(), std::to_string(slot), slots_[slot].core_list()},
+                       {}, campaign_.log(run));
     Descriptor ended = watch_process(process);
     HEADROOM_CHECK(ended, "no descriptor of process {}", process);
     jobs_.push_back({run, process, std::move(ended), slot, true, events});

@@ -1,5 +1,5 @@
-// Trains a campaign's runs on this machine: some at a time, each on cores of its own. The runs' scripts live in sessions
-// of their own, so they outlive a driver that is killed; the next one finds them and waits for them.
+// Trains a campaign's runs on this machine: some at a time, each on cores of its own. The runs' scripts live in
+// sessions of their own, so they outlive a driver that is killed; the next one finds them and waits for them.
 #pragma once
 
 #include <filesystem>

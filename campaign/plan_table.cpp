@@ -38,8 +38,9 @@ std::string plan_table(const Spec& spec, const std::optional<Site>& site, const 
   std::size_t width = 5;
   for (const PlannedRun& run : runs) width = std::max(width, run.group.size());
   std::string text = fmt::format("{}: {} runs, each on {}\n\n", spec.name, runs.size(), where(spec, site));
-  text += fmt::format("{:<{}}  {:>5}  {:>10}  {:>9}  {:>8}  {:>14}  {}\n", "runs", width, "seeds", "parameters",
-                      "tokens", "steps", "time each", spec.resources.gpus_per_node > 0 ? "memory of a GPU" : "memory of a node");
+  text +=
+      fmt::format("{:<{}}  {:>5}  {:>10}  {:>9}  {:>8}  {:>14}  {}\n", "runs", width, "seeds", "parameters", "tokens",
+                  "steps", "time each", spec.resources.gpus_per_node > 0 ? "memory of a GPU" : "memory of a node");
   for (std::size_t index = 0; index < runs.size();) {
     std::size_t seeds = 1;
     while (index + seeds < runs.size() && runs[index + seeds].group == runs[index].group) ++seeds;

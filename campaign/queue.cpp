@@ -103,8 +103,7 @@ void signal_scripts(const std::vector<std::string>& jobs) {
 }
 
 PartitionLimits limits_of(const std::string& partition) {
-  const Captured answer =
-      run_slurm({"sinfo", "--noheader", "--partition", partition, "--format", "%l|%D"});
+  const Captured answer = run_slurm({"sinfo", "--noheader", "--partition", partition, "--format", "%l|%D"});
   if (answer.status != 0) {
     throw Error(ExitCode::communication, fmt::format("sinfo: {}", trimmed(answer.errors)),
                 "Is the scheduler up (`scontrol ping`)? Nothing was changed.");

@@ -41,7 +41,8 @@ struct PartitionLimits {
 PartitionLimits limits_of(const std::string& partition);
 
 // Hands a script to sbatch with these options; the job's number. Throws ExitCode::usage with sbatch's own message when
-// it is refused, and ExitCode::communication when sbatch does not finish: then the script may or may not be in the queue.
+// it is refused, and ExitCode::communication when sbatch does not finish: then the script may or may not be in the
+// queue.
 std::string submit(const std::vector<std::string>& options, const std::string& script,
                    const std::vector<std::string>& arguments);
 

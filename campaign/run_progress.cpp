@@ -56,8 +56,8 @@ std::optional<RunProgress> read_progress(const std::filesystem::path& metrics) {
   for (std::string line; std::getline(lines, line) && !lines.eof();) {
     const auto record = nlohmann::json::parse(line, nullptr, false);
     if (!record.is_object() || !record.contains("step") || !record["step"].is_number_integer()) continue;
-    progress = RunProgress{record["step"].get<std::int64_t>(), number_at(record, "loss"), 0.0, 0.0,
-                           largest_ratio(record)};
+    progress =
+        RunProgress{record["step"].get<std::int64_t>(), number_at(record, "loss"), 0.0, 0.0, largest_ratio(record)};
     if (const double speed = number_at(record, "tokens_per_second"); speed > 0.0) speeds.push_back(speed);
     if (const double time = number_at(record, "step_seconds"); time > 0.0) seconds.push_back(time);
   }

@@ -78,10 +78,10 @@ std::vector<PlannedRun> expand(const Spec& spec, const std::filesystem::path& ru
         std::vector<std::string> settings = variant.settings;
         settings.insert(settings.end(), spec.settings.begin(), spec.settings.end());
         settings.insert(settings.end(), point.settings.begin(), point.settings.end());
-        for (const std::string& own : {fmt::format("name=\"{}\"", name), fmt::format("seed={}", seed),
-                                       fmt::format("runs_dir=\"{}\"", runs_dir.string()),
-                                       fmt::format("parallel.threads={}", spec.resources.threads),
-                                       std::string("parallel.data=0")}) {
+        for (const std::string& own :
+             {fmt::format("name=\"{}\"", name), fmt::format("seed={}", seed),
+              fmt::format("runs_dir=\"{}\"", runs_dir.string()),
+              fmt::format("parallel.threads={}", spec.resources.threads), std::string("parallel.data=0")}) {
           settings.push_back(own);
         }
         RunConfig config = config_of(spec, variant, settings, fmt::format("run {}", name));

@@ -69,9 +69,9 @@ void refuse_what_the_site_lacks(const Site& site, const Resources& resources) {
     throw Error(ExitCode::bad_config, fmt::format("{}: {}", site.file.string(), what), hint);
   };
   if (resources.gpus_per_node > site.gpus) {
-    lacks(site.gpus == 0 ? fmt::format("runs want {} GPUs of a node, and the profile has no node.gpus",
-                                       resources.gpus_per_node)
-                         : fmt::format("runs want {} GPUs of a node, which has {}", resources.gpus_per_node, site.gpus),
+    lacks(site.gpus == 0
+              ? fmt::format("runs want {} GPUs of a node, and the profile has no node.gpus", resources.gpus_per_node)
+              : fmt::format("runs want {} GPUs of a node, which has {}", resources.gpus_per_node, site.gpus),
           "Correct node.gpus of the profile or resources.gpus_per_node of the campaign.");
   }
   const int cores = resources.ranks_per_node * resources.threads;

@@ -27,10 +27,10 @@ struct Site {
   int gpus = 0;
   int memory_gb = 0;  // 0: not asked for
 
-  std::string launcher = "auto";      // auto, srun or mpirun
-  bool bind = true;                  // ranks to their cores
-  std::vector<std::string> setup;     // lines of the job's script before anything is started
-  std::string container;              // words before the program: "apptainer exec --nv image.sif"
+  std::string launcher = "auto";   // auto, srun or mpirun
+  bool bind = true;                // ranks to their cores
+  std::vector<std::string> setup;  // lines of the job's script before anything is started
+  std::string container;           // words before the program: "apptainer exec --nv image.sif"
   std::vector<std::string> srun_options;
   std::vector<std::string> mpirun_options;
   std::vector<std::pair<std::string, std::string>> environment;

@@ -20,8 +20,7 @@ constexpr const char* kReport = "report";
 
 // "llama-1b/tvr#2@3fa9c2e1": a name that no other campaign's submission has.
 std::string submission_name(const Campaign& campaign, const std::string& plan, std::size_t number) {
-  return fmt::format("{}/{}#{}@{}", campaign.name, plan, number,
-                     hex_hash(campaign.directory.string()).substr(0, 8));
+  return fmt::format("{}/{}#{}@{}", campaign.name, plan, number, hex_hash(campaign.directory.string()).substr(0, 8));
 }
 
 fs::path script_file(const Campaign& campaign, const std::string& name) {
@@ -77,9 +76,7 @@ class Submitter {
   }
 
  private:
-  static bool in_queue(const RunState& state) {
-    return state.phase == Phase::queued || state.phase == Phase::running;
-  }
+  static bool in_queue(const RunState& state) { return state.phase == Phase::queued || state.phase == Phase::running; }
 
   void submit_plan(const std::string& group, const JobPlan& plan) {
     Submission submission{submission_name(campaign_, plan.name, journal_.submissions(group).size() + 1), {}, {}, false};
@@ -111,10 +108,11 @@ class Submitter {
     } catch (const Error& error) {
       const bool surely = error.code() == ExitCode::usage;  // else the next call looks in the queue
       if (surely) journal_.refused(group, submission.name, error.what());
-      throw Error(error.code(), error.what(),
-                  fmt::format("{} `headroom campaign run` again submits what is left; {} before this {}.", error.hint(),
-                              submitted_.empty() ? "nothing was submitted" : fmt::format("{}", fmt::join(submitted_, ", ")),
-                              submitted_.size() == 1 ? "stays" : "stay"));
+      throw Error(
+          error.code(), error.what(),
+          fmt::format("{} `headroom campaign run` again submits what is left; {} before this {}.", error.hint(),
+                      submitted_.empty() ? "nothing was submitted" : fmt::format("{}", fmt::join(submitted_, ", ")),
+                      submitted_.size() == 1 ? "stays" : "stay"));
     }
   }
 

@@ -16,8 +16,8 @@ namespace headroom::campaign {
 std::vector<std::filesystem::path> write_slurm_scripts(const Campaign& campaign, const std::filesystem::path& program);
 
 // Submits the runs that wait or were lost, and the report behind all that is in the queue; `say` is told each
-// submission. Throws ExitCode::usage with sbatch's message where one is refused: what was submitted before stays so, and
-// calling this again submits the rest.
+// submission. Throws ExitCode::usage with sbatch's message where one is refused: what was submitted before stays so,
+// and calling this again submits the rest.
 void submit_to_slurm(const Campaign& campaign, const std::filesystem::path& program,
                      const std::function<void(const std::string&)>& say);
 

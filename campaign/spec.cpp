@@ -117,7 +117,8 @@ class SpecReader {
         number_field("budget.node_hours", budget.node_hours, "predicted node hours of all runs together, at most"),
         count_field("budget.restarts", budget.restarts, 0, "times that one run is requeued before it is given up (20)"),
         text_field("report.title", spec_.report.title, "heading of the report"),
-        number_field("report.abs_threshold", spec_.report.absolute, "a layer is massive when max|h| exceeds this (100)"),
+        number_field("report.abs_threshold", spec_.report.absolute,
+                     "a layer is massive when max|h| exceeds this (100)"),
         number_field("report.ratio_threshold", spec_.report.ratio, "and reaches this many times median|h| (1000)"),
         number_field("report.sink_threshold", spec_.report.sink, "mean attention that makes a key a sink (0.3)"),
     };

@@ -28,8 +28,8 @@ struct Axis {
 struct Resources {
   int nodes = 1;
   int ranks_per_node = 1;
-  int threads = 0;          // a rank; 0: the cores shared out
-  int gpus_per_node = 0;    // 0: computed on CPUs
+  int threads = 0;        // a rank; 0: the cores shared out
+  int gpus_per_node = 0;  // 0: computed on CPUs
   std::string gpu = "h100-sxm";
   std::int64_t seconds = 24 * 3600;  // of one job; a run that needs more is requeued
   std::int64_t warning = 300;        // seconds before the end at which ranks are told to save

@@ -55,7 +55,8 @@ std::optional<double> seconds_left(const std::vector<RunStatus>& runs, int at_on
     const Phase phase = status.state.phase;
     if (phase != Phase::waiting && phase != Phase::running && phase != Phase::queued && phase != Phase::lost) continue;
     const auto steps = static_cast<double>(status.run->steps - (status.progress ? status.progress->step : 0));
-    const double own = steps * (status.progress && status.progress->step_seconds > 0.0 ? status.progress->step_seconds : pace);
+    const double own =
+        steps * (status.progress && status.progress->step_seconds > 0.0 ? status.progress->step_seconds : pace);
     work += own;
     longest = std::max(longest, own);
   }
@@ -91,8 +92,8 @@ std::string status_line(const std::vector<RunStatus>& runs, int at_once) {
   std::vector<std::string> parts;
   for (const Phase phase : {Phase::finished, Phase::running, Phase::queued, Phase::waiting, Phase::stopped,
                             Phase::cancelled, Phase::failed, Phase::lost}) {
-    const auto count = std::count_if(runs.begin(), runs.end(),
-                                     [&](const RunStatus& status) { return status.state.phase == phase; });
+    const auto count =
+        std::count_if(runs.begin(), runs.end(), [&](const RunStatus& status) { return status.state.phase == phase; });
     if (count > 0) parts.push_back(fmt::format("{} {}", count, name_of(phase)));
   }
   const auto left = seconds_left(runs, at_once);

@@ -9,7 +9,8 @@
 
 namespace headroom::campaign {
 
-// A line a run: state, step, loss, tokens/s, time left, largest max/median ratio of a layer, restarts, and why or where.
+// A line a run: state, step, loss, tokens/s, time left, largest max/median ratio of a layer, restarts, and why or
+// where.
 std::string status_table(const std::vector<RunStatus>& runs);
 
 // "18 runs: 5 finished, 2 running, 11 waiting; about 12 min 30 s left". The time where the runs' pace tells it:

@@ -66,19 +66,21 @@ class CampaignVerb : public Verb {
     app.require_subcommand(1);
     declare_action(app, "plan", "The runs of a campaign file and what they would cost", &CampaignVerb::plan,
                    "A campaign file", {Takes::site});
-    declare_action(app, "run", "Trains what is not trained yet; may be called again at any time", &CampaignVerb::run_campaign,
-                   "A campaign file, or the directory of a campaign that goes on", {Takes::site, Takes::run});
+    declare_action(app, "run", "Trains what is not trained yet; may be called again at any time",
+                   &CampaignVerb::run_campaign, "A campaign file, or the directory of a campaign that goes on",
+                   {Takes::site, Takes::run});
     declare_action(app, "status", "The state of every run", &CampaignVerb::status, kDirectory, {Takes::status});
     declare_action(app, "stop", "Asks runs to save and end; `run` goes on with them", &CampaignVerb::stop, kDirectory,
                    {Takes::names});
     declare_action(app, "retry", "Lets runs that failed or were cancelled begin again from their checkpoints",
                    &CampaignVerb::retry, kDirectory, {Takes::names});
-    declare_action(app, "report", "Makes the report over all runs that have trained", &CampaignVerb::report,
-                   kDirectory, {});
-    app.footer("docs/campaigns.md walks through a campaign; configs/campaigns/ and configs/sites/ have examples.\n\n"
-               "Keys of a campaign file:\n" +
-               describe_spec() + "\nKeys of a site profile (--site), without which runs train on this machine:\n" +
-               describe_site());
+    declare_action(app, "report", "Makes the report over all runs that have trained", &CampaignVerb::report, kDirectory,
+                   {});
+    app.footer(
+        "docs/campaigns.md walks through a campaign; configs/campaigns/ and configs/sites/ have examples.\n\n"
+        "Keys of a campaign file:\n" +
+        describe_spec() + "\nKeys of a site profile (--site), without which runs train on this machine:\n" +
+        describe_site());
   }
 
   ExitCode run() override { return action_(); }
@@ -255,9 +257,10 @@ class CampaignVerb : public Verb {
     const ExitCode outcome = outcome_of(runs);
     if (outcome != ExitCode::done) {
       fmt::print("{}", status_table(runs));
-      fmt::print("`headroom campaign retry {0}` begins failed and cancelled runs again, `run` goes on with others; "
-                 "{0}/logs has what they printed.\n",
-                 campaign.directory.string());
+      fmt::print(
+          "`headroom campaign retry {0}` begins failed and cancelled runs again, `run` goes on with others; "
+          "{0}/logs has what they printed.\n",
+          campaign.directory.string());
     }
     if (any) fmt::print("{}\n", write_campaign_report(campaign, runs).string());
     return outcome;
@@ -293,9 +296,9 @@ class CampaignVerb : public Verb {
       std::vector<std::string> known;
       for (const RunEntry& run : campaign.runs) known.push_back(run.name);
       const std::string nearest = nearest_word(name, known);
-      throw Error(ExitCode::usage, fmt::format("{} has no run '{}'", campaign.directory.string(), name),
-                  nearest.empty() ? "`headroom campaign status` lists its runs."
-                                  : fmt::format("Did you mean '{}'?", nearest));
+      throw Error(
+          ExitCode::usage, fmt::format("{} has no run '{}'", campaign.directory.string(), name),
+          nearest.empty() ? "`headroom campaign status` lists its runs." : fmt::format("Did you mean '{}'?", nearest));
     }
     std::vector<RunStatus> runs = read_status(campaign);
     std::erase_if(runs, [&](const RunStatus& status) {

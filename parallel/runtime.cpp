@@ -64,8 +64,7 @@ void abort_all_ranks(int status) {
   std::_Exit(status);
 }
 
-ParallelRuntime::ParallelRuntime(int* argc, char*** argv)
-    : started_(started_by_launcher(process_environment)) {
+ParallelRuntime::ParallelRuntime(int* argc, char*** argv) : started_(started_by_launcher(process_environment)) {
   if (!started_) return;
   int provided = MPI_THREAD_SINGLE;
   mpi::check(MPI_Init_thread(argc, argv, MPI_THREAD_FUNNELED, &provided), "MPI_Init_thread", -1, 0);

@@ -45,8 +45,9 @@ class CampaignFile : public testing::Test {
 const std::string kHead = "name = \"c\"\nbase = \"base.toml\"\n";
 
 TEST_F(CampaignFile, BecomesItsRunsWithSeedsFastest) {
-  const auto all = runs(kHead + "seeds = [3, 1]\n[variants]\nb = {}\na = { optim.tvr.enabled = true }\n"
-                                "[axes]\n\"optim.lr\" = [0.001, 0.002]\n");
+  const auto all = runs(kHead +
+                        "seeds = [3, 1]\n[variants]\nb = {}\na = { optim.tvr.enabled = true }\n"
+                        "[axes]\n\"optim.lr\" = [0.001, 0.002]\n");
   std::vector<std::string> names;
   for (const PlannedRun& run : all) names.push_back(run.name);
   EXPECT_THAT(names, ElementsAre("b-lr0.001-seed3", "b-lr0.001-seed1", "b-lr0.002-seed3", "b-lr0.002-seed1",
@@ -59,8 +60,9 @@ TEST_F(CampaignFile, BecomesItsRunsWithSeedsFastest) {
 }
 
 TEST_F(CampaignFile, AxesGoBeforeSetGoesBeforeVariantGoesBeforeBase) {
-  const auto all = runs(kHead + "[variants]\nv = { optim.lr = 2e-3, optim.clip = 2.0, optim.beta1 = 0.8 }\n"
-                                "[set]\noptim.lr = 3e-3\noptim.clip = 3.0\n[axes]\noptim.lr = [4e-3]\n");
+  const auto all = runs(kHead +
+                        "[variants]\nv = { optim.lr = 2e-3, optim.clip = 2.0, optim.beta1 = 0.8 }\n"
+                        "[set]\noptim.lr = 3e-3\noptim.clip = 3.0\n[axes]\noptim.lr = [4e-3]\n");
   EXPECT_EQ(all[0].config.optim.lr, 4e-3);
   EXPECT_EQ(all[0].config.optim.clip, 3.0);
   EXPECT_EQ(all[0].config.optim.beta1, 0.8);
@@ -68,7 +70,8 @@ TEST_F(CampaignFile, AxesGoBeforeSetGoesBeforeVariantGoesBeforeBase) {
 
 TEST_F(CampaignFile, VariantsAreCalledAsTheirConfigsSayElseByTheirKeys) {
   scratch_.file("tvr.toml", "variant = \"TVR\"\noptim.tvr.enabled = true\n");
-  const auto all = runs(kHead + "[variants]\none = {}\ntwo = \"tvr.toml\"\nthree = { variant = \"3\", optim.lr = 1 }\n");
+  const auto all =
+      runs(kHead + "[variants]\none = {}\ntwo = \"tvr.toml\"\nthree = { variant = \"3\", optim.lr = 1 }\n");
   EXPECT_EQ(all[0].config.variant, "one");
   EXPECT_EQ(all[1].config.variant, "TVR");
   EXPECT_EQ(all[2].config.variant, "3");
@@ -82,7 +85,8 @@ TEST_F(CampaignFile, IsRefusedWithThePlaceAndASuggestion) {
               AllOf(HasSubstr("c.toml:6"), HasSubstr("'optim.lrr'"), HasSubstr("'optim.lr'")));
   EXPECT_THAT(refusal(kHead + variants + "[axes]\nlearning_rate = [1]\n"), HasSubstr("'optim.lr'"));
   EXPECT_THAT(refusal(kHead + variants + "[set]\ntrain.stepz = 3\n"), HasSubstr("'train.steps'"));
-  EXPECT_THAT(refusal(kHead + "[variants]\nv = { optim.lr = \"x\" }\n"), AllOf(HasSubstr("v-seed1"), HasSubstr("optim.lr")));
+  EXPECT_THAT(refusal(kHead + "[variants]\nv = { optim.lr = \"x\" }\n"),
+              AllOf(HasSubstr("v-seed1"), HasSubstr("optim.lr")));
   EXPECT_THAT(refusal("name = \"c\"\n" + variants), HasSubstr("no base"));
   EXPECT_THAT(refusal("base = \"base.toml\"\n" + variants), HasSubstr("the key name is missing"));
   EXPECT_THAT(refusal(kHead), HasSubstr("variants is missing"));
@@ -146,7 +150,8 @@ const std::string kSite = "name = \"S\"\nslurm.partition = \"p\"\nnode.cores = 8
 
 TEST_F(SiteFile, WithoutANeededKeyIsRefusedByItsName) {
   EXPECT_EQ(site_refusal(kSite), "not refused");
-  EXPECT_THAT(site_refusal("name = \"S\"\nnode.cores = 8\n"), AllOf(HasSubstr("site.toml"), HasSubstr("slurm.partition")));
+  EXPECT_THAT(site_refusal("name = \"S\"\nnode.cores = 8\n"),
+              AllOf(HasSubstr("site.toml"), HasSubstr("slurm.partition")));
   EXPECT_THAT(site_refusal("name = \"S\"\nslurm.partition = \"p\"\n"), HasSubstr("node.cores"));
   EXPECT_THAT(site_refusal(kSite + "slurm.acount = \"x\"\n"), HasSubstr("'slurm.account'"));
   EXPECT_THAT(site_refusal(kSite + "launch.launcher = \"aprun\"\n"), HasSubstr("auto, srun, mpirun"));

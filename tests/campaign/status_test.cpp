@@ -83,7 +83,8 @@ TEST(State, ANewSubmissionIsNotJudgedByAnOlderOnesWords) {
 
 TEST(State, ASubmissionWhoseNumberIsUnknownIsFoundAgain) {
   const Submission unknown{"tvr#1", {{"tvr-seed1", "1"}}, {}, false};
-  EXPECT_EQ(find_submission(unknown, {}, {{"40_1", "RUNNING", "", "n1", "tvr#1"}}), "40") << "in the queue, by its comment";
+  EXPECT_EQ(find_submission(unknown, {}, {{"40_1", "RUNNING", "", "n1", "tvr#1"}}), "40")
+      << "in the queue, by its comment";
   Attempt by_job = kStarted;
   by_job.job = "41_1";
   EXPECT_EQ(find_submission(unknown, {by_job}, {}), "41") << "by what the job itself told";
@@ -128,7 +129,8 @@ TEST(ExitWords, NameCodesAndSignals) {
 // ---- the queue ----
 TEST(Queue, IsReadFromSqueuesLines) {
   const Queue queue = parse_queue(
-      "Welcome to the cluster\n7|PENDING|Dependency||\n12_1|RUNNING|None|n[1-2]|c/tvr#1@ab\n12_2|COMPLETING|None|n1|(null)\n");
+      "Welcome to the "
+      "cluster\n7|PENDING|Dependency||\n12_1|RUNNING|None|n[1-2]|c/tvr#1@ab\n12_2|COMPLETING|None|n1|(null)\n");
   ASSERT_EQ(queue.size(), 3U);
   EXPECT_TRUE(queue[0].waits());
   EXPECT_EQ(queue[0].reason, "Dependency");
@@ -191,7 +193,8 @@ TEST(Progress, IsOfTheLastWholeStep) {
   const test::Scratch scratch;
   const auto file = scratch.file(
       "metrics.jsonl",
-      "{\"run\": {}}\n{\"step\": 1, \"loss\": 3.5, \"tokens_per_second\": 10, \"step_seconds\": 2, \"layer_ratio\": [4, 9, 5]}\n"
+      "{\"run\": {}}\n{\"step\": 1, \"loss\": 3.5, \"tokens_per_second\": 10, \"step_seconds\": 2, \"layer_ratio\": "
+      "[4, 9, 5]}\n"
       "{\"event\": \"rollback\", \"before_step\": 2}\n{\"step\": 2, \"loss\": null, \"tokens_per_second\": 30, "
       "\"step_seconds\": 1, \"layer_ratio\": [4, 7, 5]}\n{\"step\": 3, \"lo");
   const auto progress = read_progress(file);

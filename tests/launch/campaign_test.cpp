@@ -21,7 +21,8 @@ class Campaign : public testing::Test {
   std::string file(const std::string& name, const std::string& more = "") const {
     const std::string base = here.config("base");
     return here
-        .file(name + ".toml", "name = \"ablation\"\nbase = \"" + base + "\"\nseeds = [1, 2]\nresources.at_once = 2\n" + more +
+        .file(name + ".toml", "name = \"ablation\"\nbase = \"" + base + "\"\nseeds = [1, 2]\nresources.at_once = 2\n" +
+                                  more +
                                   "\n[variants]\nplain = {}\nkv = { model.attention.kv_bias = \"kv\" }\n"
                                   "[set]\nparallel.tensor = 1\ncheckpoint.every = 2\n")
         .string();
@@ -52,7 +53,8 @@ class Campaign : public testing::Test {
             here.config(alone, "seed = " + seed + "\ncheckpoint.every = 2\n" +
                                    (variant == "kv" ? "model.attention.kv_bias = \"kv\"\n" : ""));
         if (!std::filesystem::exists(here.run(alone))) {
-          const Outcome trained = shell(kAsRoot + "taskset --cpu-list 0 " HEADROOM_MPIRUN " 1 " HEADROOM_BINARY " train " + config);
+          const Outcome trained =
+              shell(kAsRoot + "taskset --cpu-list 0 " HEADROOM_MPIRUN " 1 " HEADROOM_BINARY " train " + config);
           ASSERT_EQ(trained.status, 0) << trained.output;
         }
         EXPECT_EQ(results_of(run(name)), results_of(here.run(alone))) << name;
@@ -82,13 +84,14 @@ TEST_F(Campaign, TrainsEveryRunOnceAndReports) {
   EXPECT_EQ(status["runs"][3]["step"], 8);
 }
 
-// The driver is killed at once, while runs train, and between runs; what it started goes on, and the next one takes over.
+// The driver is killed at once, while runs train, and between runs; what it started goes on, and the next one takes
+// over.
 class DriverKilled : public Campaign, public testing::WithParamInterface<std::string> {};
 
 TEST_P(DriverKilled, EveryRunIsTrainedOnceAndNoneIsLost) {
-  const Outcome killed = shell(kAsRoot + "runs=" + (directory() / "runs").string() + "\n" + command("run") +
-                               " & driver=$!\nuntil " + GetParam() + "; do kill -0 $driver || exit 3; done\n" +
-                               "kill -KILL $driver\nwait $driver");
+  const Outcome killed =
+      shell(kAsRoot + "runs=" + (directory() / "runs").string() + "\n" + command("run") + " & driver=$!\nuntil " +
+            GetParam() + "; do kill -0 $driver || exit 3; done\n" + "kill -KILL $driver\nwait $driver");
   ASSERT_EQ(killed.status, 137) << killed.output;
   EXPECT_EQ(campaign("status").status, 0);
   const Outcome again = campaign("run");
@@ -114,8 +117,10 @@ TEST_F(Campaign, TwoDriversAtOnceDoNoHarm) {
 
 TEST_F(Campaign, RunsWhoseRanksAreKilledWithTheirDriverBeginAgain) {
   const Outcome killed =
-      shell(kAsRoot + "runs=" + (directory() / "runs").string() + "\nexport HEADROOM_REHEARSE='delay step=3-8 seconds=5'\n" +
-            command("run") + " & driver=$!\nuntil grep -qs '\"step\":2' $runs/plain-seed1/metrics.jsonl; do kill -0 $driver || exit 3; done\n" +
+      shell(kAsRoot + "runs=" + (directory() / "runs").string() +
+            "\nexport HEADROOM_REHEARSE='delay step=3-8 seconds=5'\n" + command("run") +
+            " & driver=$!\nuntil grep -qs '\"step\":2' $runs/plain-seed1/metrics.jsonl; do kill -0 $driver || exit 3; "
+            "done\n" +
             "all=$(dirname $runs)\nkill -KILL $driver $(pgrep -f $all/jobs) $(pgrep -f $all/configs)\nwait $driver");
   ASSERT_EQ(killed.status, 137) << killed.output;
   const Outcome again = campaign("run");
@@ -126,10 +131,11 @@ TEST_F(Campaign, RunsWhoseRanksAreKilledWithTheirDriverBeginAgain) {
 }
 
 TEST_F(Campaign, StopSavesTheRunsAndRunGoesOn) {
-  const Outcome stopped =
-      shell(kAsRoot + "runs=" + (directory() / "runs").string() + "\nexport HEADROOM_REHEARSE='delay step=3-8 seconds=1'\n" +
-            command("run") + " & driver=$!\nuntil grep -qs '\"step\":2' $runs/plain-seed1/metrics.jsonl; do kill -0 $driver || exit 3; done\n" +
-            command("stop") + "\nwait $driver");
+  const Outcome stopped = shell(kAsRoot + "runs=" + (directory() / "runs").string() +
+                                "\nexport HEADROOM_REHEARSE='delay step=3-8 seconds=1'\n" + command("run") +
+                                " & driver=$!\nuntil grep -qs '\"step\":2' $runs/plain-seed1/metrics.jsonl; do kill -0 "
+                                "$driver || exit 3; done\n" +
+                                command("stop") + "\nwait $driver");
   EXPECT_THAT(stopped.output, HasSubstr("asked to save and end"));
   EXPECT_EQ(stopped.status, 75) << stopped.output;
   EXPECT_THAT(campaign("status").output, HasSubstr("4 stopped"));
@@ -138,8 +144,8 @@ TEST_F(Campaign, StopSavesTheRunsAndRunGoesOn) {
 }
 
 TEST_F(Campaign, ARunThatFailsIsGivenUpAndTriedAgainOnRequest) {
-  const Outcome failed = shell(kAsRoot + "export HEADROOM_REHEARSE='nan step=3-8'\n" + command("run") +
-                               " ; echo status $?");
+  const Outcome failed =
+      shell(kAsRoot + "export HEADROOM_REHEARSE='nan step=3-8'\n" + command("run") + " ; echo status $?");
   EXPECT_THAT(failed.output, AllOf(HasSubstr("status 6"), HasSubstr("exit code 6 (diverged)"), HasSubstr("retry")));
   EXPECT_THAT(campaign("run").output, HasSubstr("4 failed")) << "not by itself";
   const Outcome retried = campaign("retry");

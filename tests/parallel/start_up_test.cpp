@@ -22,8 +22,7 @@ EnvironmentLookup environment(std::map<std::string, std::string> variables) {
 }
 
 // What the first of several lonely processes says; empty where none is lonely.
-std::string said_before_start(std::map<std::string, std::string> variables,
-                              RankFinding finding = RankFinding::pmix) {
+std::string said_before_start(std::map<std::string, std::string> variables, RankFinding finding = RankFinding::pmix) {
   const auto lonely = lonely_before_start(environment(std::move(variables)), finding);
   return lonely ? lonely->message + "\n" + lonely->hint : "";
 }
@@ -50,7 +49,8 @@ TEST(LonelyRanks, AreRecognisedUnderEachLauncher) {
 TEST(LonelyRanks, OneOfThemSpeaks) {
   const auto of_rank = [](const char* rank) {
     return lonely_before_start(
-        environment({{"SLURM_STEP_ID", "0"}, {"SLURM_STEP_NUM_TASKS", "4"}, {"SLURM_PROCID", rank}}), RankFinding::pmix);
+        environment({{"SLURM_STEP_ID", "0"}, {"SLURM_STEP_NUM_TASKS", "4"}, {"SLURM_PROCID", rank}}),
+        RankFinding::pmix);
   };
   EXPECT_TRUE(of_rank("0")->speaks);
   EXPECT_FALSE(of_rank("3")->speaks);

@@ -33,8 +33,8 @@ const SlurmHere& slurm_here() {
 }
 
 Cluster::Cluster(int nodes, int cpus) {
-  const Outcome started =
-      script("start " + scratch_.path().string() + " --nodes " + std::to_string(nodes) + " --cpus " + std::to_string(cpus));
+  const Outcome started = script("start " + scratch_.path().string() + " --nodes " + std::to_string(nodes) +
+                                 " --cpus " + std::to_string(cpus));
   if (started.status != 0) throw std::runtime_error(started.output);
 }
 

@@ -34,7 +34,8 @@ void train_undisturbed(const Workspace& here, const std::string& name, int ranks
 // ---- jobs ----
 TEST_F(Slurm, FourRanksOnTwoNodesTrainLikeFourOnOne) {
   const Cluster cluster(2);
-  const SlurmCampaign campaign(here, cluster, "resources.nodes = 2\nresources.ranks_per_node = 2\n" + std::string(kOneRun));
+  const SlurmCampaign campaign(here, cluster,
+                               "resources.nodes = 2\nresources.ranks_per_node = 2\n" + std::string(kOneRun));
   const Outcome submitted = campaign("run");
   ASSERT_EQ(submitted.status, 0) << submitted.output;
   ASSERT_TRUE(campaign.all_finished()) << campaign.log("plain-seed7");
@@ -57,12 +58,12 @@ TEST_F(Slurm, MpirunServesWhereTheSiteAsksForIt) {
 
 TEST_F(Slurm, VariantsAreArraysAndTheReportComesBehindThem) {
   const Cluster cluster;
-  const SlurmCampaign campaign(here, cluster,
-                               "seeds = [1, 2]\n[variants]\nbaseline = {}\nkv = { model.attention.kv_bias = \"kv\" }\n");
+  const SlurmCampaign campaign(
+      here, cluster, "seeds = [1, 2]\n[variants]\nbaseline = {}\nkv = { model.attention.kv_bias = \"kv\" }\n");
   const Outcome submitted = campaign("run");
   ASSERT_EQ(submitted.status, 0) << submitted.output;
-  EXPECT_THAT(submitted.output, AllOf(HasSubstr("baseline: job 1, 2 runs"), HasSubstr("kv: job 2, 2 runs"),
-                                      HasSubstr("report: job 3")));
+  EXPECT_THAT(submitted.output,
+              AllOf(HasSubstr("baseline: job 1, 2 runs"), HasSubstr("kv: job 2, 2 runs"), HasSubstr("report: job 3")));
   // At once again, and from two places at the same time: nothing is submitted twice.
   const std::string again = std::string(HEADROOM_BINARY) + " campaign run " + campaign.directory().string();
   const Outcome both = cluster.run(again + " & " + again + "; wait");
@@ -83,10 +84,11 @@ TEST_F(Slurm, ARunThatIsOutOfTimeGoesOnToTheSameBits) {
   const Cluster cluster(2);
   const std::string settings = "train.steps = 60\neval.every = 7\nsnapshot.every = 20\ncheckpoint.every = 9\n";
   // Steps of a second, so that a minute, the shortest time limit there is, does not suffice.
-  const SlurmCampaign campaign(here, cluster,
-                               "resources.nodes = 2\nresources.time = \"00:01:00\"\nresources.warning = \"00:00:50\"\n" +
-                                   std::string(kOneRun) + "[set]\n" + settings,
-                               "HEADROOM_REHEARSE = \"delay step=1-45 seconds=1\"\n");
+  const SlurmCampaign campaign(
+      here, cluster,
+      "resources.nodes = 2\nresources.time = \"00:01:00\"\nresources.warning = \"00:00:50\"\n" + std::string(kOneRun) +
+          "[set]\n" + settings,
+      "HEADROOM_REHEARSE = \"delay step=1-45 seconds=1\"\n");
   ASSERT_EQ(campaign("run").status, 0);
   ASSERT_TRUE(Cluster::until([&] { return campaign.events("plain-seed7").find("requeued") != std::string::npos; }))
       << campaign.log("plain-seed7");
