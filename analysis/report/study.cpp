@@ -173,6 +173,21 @@ std::vector<std::size_t> Study::shown_runs() const {
   return shown;
 }
 
+std::vector<std::string> Study::names(const std::vector<std::size_t>& of_runs) const {
+  const auto among = [&](std::size_t run) { return std::find(of_runs.begin(), of_runs.end(), run) != of_runs.end(); };
+  std::vector<std::string> labels;
+  for (const std::size_t run : of_runs) {
+    const Group& group = group_of(run);
+    const bool whole = group.repeated() && std::all_of(group.runs.begin(), group.runs.end(), among);
+    if (!whole) {
+      labels.push_back(group.repeated() ? fmt::format("{} (seed {})", group.label, *runs[run].seed) : runs[run].label);
+    } else if (run == group.runs.front()) {
+      labels.push_back(group.label);
+    }
+  }
+  return labels;
+}
+
 const EvalPoint* Study::evaluation(std::size_t run) const {
   const auto& metrics = runs[run].metrics;
   if (!metrics || metrics->evaluations.empty()) return nullptr;

@@ -36,6 +36,8 @@ struct Study {
   bool ended_early(std::size_t run) const;
   // The runs that figures with a panel a run show: all, or with seeds the first with a snapshot of each group.
   std::vector<std::size_t> shown_runs() const;
+  // Their labels, a group's where all of its runs are among them: "baseline, TVR (seed 2)".
+  std::vector<std::string> names(const std::vector<std::size_t>& of_runs) const;
 
   // Of the run's last snapshot; empty, nullptr without one.
   const std::vector<SetMeasures>& sets(std::size_t run) const { return runs[run].sets(); }
@@ -72,12 +74,15 @@ std::vector<Table> training_tables(const Study& study);
 struct Finding {
   int run = -1;
   std::string text;
+  bool over_seeds = false;  // about the run's whole group
 };
 
+struct SeedComparison;  // seeds.h
+
 // findings.cpp, scale_remarks.cpp
-std::vector<Finding> findings(const Study& study);
+std::vector<Finding> findings(const Study& study, const SeedComparison& seeds);
 // What these runs' scale can and cannot show (reference section 6), from their own numbers.
-std::vector<Finding> scale_remarks(const Study& study);
+std::vector<Finding> scale_remarks(const Study& study, const SeedComparison& seeds);
 
 // figures_*.cpp
 Section magnitude_section(const Study& study);
