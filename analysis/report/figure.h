@@ -29,8 +29,8 @@ struct Series {
   double opacity = 1.0;
   bool in_legend = true;
   std::vector<double> x{};
-  std::vector<double> y{};           // NaN: a gap
-  std::vector<std::string> notes{};  // shown beside y on hover; empty or one a point
+  std::vector<double> y{};            // NaN: a gap
+  std::vector<std::string> notes{};   // shown beside y on hover; empty or one a point
   std::vector<double> low{}, high{};  // from where to where y may lie: an area along a line, else a whisker; or empty
 };
 

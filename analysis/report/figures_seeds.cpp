@@ -65,8 +65,8 @@ Panel measure_panel(const Study& study, const SeedMeasure& measure, const std::v
   if (study.baseline_group) {
     const Estimate& base = figures[*study.baseline_group].estimate;
     if (base.has_interval()) {
-      panel.band = Band{on_axis(measure, base.low), on_axis(measure, base.high),
-                        study.groups[*study.baseline_group].label};
+      panel.band =
+          Band{on_axis(measure, base.low), on_axis(measure, base.high), study.groups[*study.baseline_group].label};
     }
   }
   return panel;
@@ -86,11 +86,12 @@ Section seeds_section(const Study& study, const SeedComparison& comparison) {
   for (const char* key : kShownKeys) {
     for (std::size_t m = 0; m < comparison.measures.size(); ++m) {
       const auto& figures = comparison.figures[m];
-      const bool any = std::any_of(figures.begin(), figures.end(), [](const SeedFigure& f) { return !f.values.empty(); });
+      const bool any =
+          std::any_of(figures.begin(), figures.end(), [](const SeedFigure& f) { return !f.values.empty(); });
       if (comparison.measures[m].key == key && any) {
         view.panels.push_back(measure_panel(study, comparison.measures[m], figures));
         if (view.panels.back().band) {
-          view.note = fmt::format("Shaded: the interval of {}; only bars that end outside it are differences",
+          view.note = fmt::format("Shaded: the interval of {}; only bars that lie wholly outside it are differences",
                                   study.groups[*study.baseline_group].label);
         }
       }

@@ -60,9 +60,9 @@ void name_groups(const std::vector<Run>& runs, std::vector<Group>& groups) {
     const Run& first = runs[group.runs.front()];
     const std::string apart = setting_words(first, differing_keys(of_variant.at(first.variant)));
     const bool alone = of_variant.at(first.variant).size() == 1;
-    group.label = !apart.empty()                ? fmt::format("{}, {}", first.variant, apart)
+    group.label = !apart.empty()              ? fmt::format("{}, {}", first.variant, apart)
                   : alone || group.repeated() ? first.variant
-                                                : first.name;  // a seed that the variant's group has already
+                                              : first.name;  // a seed that the variant's group has already
     if (const int again = ++taken[group.label]; again > 1) group.label += fmt::format(" ({})", again);
   }
 }
@@ -72,18 +72,17 @@ void name_groups(const std::vector<Run>& runs, std::vector<Group>& groups) {
 bool computes(std::string_view key) {
   static constexpr std::array<std::string_view, 8> kSections = {"parallel.", "eval.",       "snapshot.", "monitor.",
                                                                 "log.",      "checkpoint.", "faults.",   "data."};
-  static constexpr std::array<std::string_view, 11> kKeys = {
-      "name",
-      "runs_dir",
-      "variant",
-      "device",
-      "train.micro_batch",
-      "train.recompute",
-      "train.loss_chunk",
-      "train.bucket_mb",
-      "bad_steps.patience",
-      "bad_steps.then",
-      "bad_steps.rollbacks"};
+  static constexpr std::array<std::string_view, 11> kKeys = {"name",
+                                                             "runs_dir",
+                                                             "variant",
+                                                             "device",
+                                                             "train.micro_batch",
+                                                             "train.recompute",
+                                                             "train.loss_chunk",
+                                                             "train.bucket_mb",
+                                                             "bad_steps.patience",
+                                                             "bad_steps.then",
+                                                             "bad_steps.rollbacks"};
   return std::find(kKeys.begin(), kKeys.end(), key) == kKeys.end() &&
          std::none_of(kSections.begin(), kSections.end(), [&](auto section) { return key.starts_with(section); });
 }
@@ -105,8 +104,8 @@ std::vector<Group> group_by_seed(std::vector<Run>& runs) {
       group->runs.push_back(run);
       continue;
     }
-    runs[run].remarks.push_back(fmt::format(
-        "this is {} again, settings and seed: it is no further seed and stands alone", runs[*twin].name));
+    runs[run].remarks.push_back(
+        fmt::format("this is {} again, settings and seed: it is no further seed and stands alone", runs[*twin].name));
     groups.push_back({{}, {run}});
   }
   for (Group& group : groups) {

@@ -179,8 +179,8 @@ std::string findings_html(const Study& study, const std::vector<Finding>& all) {
     out += fmt::format("<div class=\"card\"><h3><i class=\"dot\" style=\"background:{}\"></i>{}</h3>{}",
                        study.colors[run], escape_markup(group.label), items_html(of_group));
     if (group.repeated() && !of_run.empty()) {
-      out += fmt::format("<p class=\"of\">Of {} seeds, seed {} by itself:</p>", group.runs.size(),
-                         *study.runs[run].seed);
+      out +=
+          fmt::format("<p class=\"of\">Of {} seeds, seed {} by itself:</p>", group.runs.size(), *study.runs[run].seed);
     }
     out += items_html(of_run) + "</div>\n";
   }
@@ -203,7 +203,8 @@ std::string table_html(const Study& study, const Table& table, std::string note)
 
 // Behind a line that opens it: many rows of single runs, after what is of their groups.
 std::string folded_html(const std::string& words, const std::string& inner) {
-  return inner.empty() ? inner : fmt::format("<details class=\"fold\"><summary>{}</summary>{}</details>\n", words, inner);
+  return inner.empty() ? inner
+                       : fmt::format("<details class=\"fold\"><summary>{}</summary>{}</details>\n", words, inner);
 }
 
 std::string seeds_html(const Study& study, const PageContents& contents) {
@@ -280,7 +281,8 @@ std::string to_html(const Study& study, const PageContents& contents) {
   out += fmt::format(
       "</style>\n</head>\n<body>\n<header><div><span class=\"brand\">Headroom report</span><h1>{}</h1>"
       "<p class=\"lead\">{}</p>{}</div></header>\n",
-      escape_markup(contents.title), escape_markup(fmt::format("{}", fmt::join(group_labels(study), " / "))), coverage(study));
+      escape_markup(contents.title), escape_markup(fmt::format("{}", fmt::join(group_labels(study), " / "))),
+      coverage(study));
   out += "<nav><div><a href=\"#summary\">Summary</a>";
   if (!contents.scale.empty()) out += "<a href=\"#scale\">Scale</a>";
   out += "<a href=\"#findings\">Findings</a>";

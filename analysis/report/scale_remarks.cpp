@@ -173,7 +173,8 @@ std::string idle_tvr(const std::string& label) {
 }
 
 constexpr const char* kPenaltyExpected =
-    " TVR trailed the baseline until about 50 B of 100 B tokens in the published runs: a penalty this early is expected, "
+    " TVR trailed the baseline until about 50 B of 100 B tokens in the published runs: a penalty this early is "
+    "expected, "
     "not evidence against it.";
 
 // What TVR costs so far: the measured difference, and whether a penalty is to be expected.
@@ -211,11 +212,11 @@ void add_tvr_over_seeds(const Study& study, const SeedComparison& seeds, std::ve
       if (!idle.empty()) out.push_back({-1, idle_tvr(names(study, idle))});
       const SeedFigure& figure = seeds.figures[m][g];
       if (!study.runs[study.groups[g].runs.front()].facts.tvr || !figure.apart || !idle.empty()) continue;
-      std::string text = fmt::format(
-          "After {} training tokens the held-out loss of {}, mean of {} seeds, is {} nats {} that of {}.",
-          format_amount(*study.evaluated_tokens), study.groups[g].label, figure.estimate.n,
-          format_number(std::abs(figure.change)), figure.change > 0.0 ? "above" : "below",
-          study.groups[*study.baseline_group].label);
+      std::string text =
+          fmt::format("After {} training tokens the held-out loss of {}, mean of {} seeds, is {} nats {} that of {}.",
+                      format_amount(*study.evaluated_tokens), study.groups[g].label, figure.estimate.n,
+                      format_number(std::abs(figure.change)), figure.change > 0.0 ? "above" : "below",
+                      study.groups[*study.baseline_group].label);
       if (figure.change > 0.0 && *study.evaluated_tokens < 50e9) text += kPenaltyExpected;
       out.push_back({-1, std::move(text)});
     }

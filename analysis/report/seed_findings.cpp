@@ -63,13 +63,17 @@ std::string against_baseline(const Study& study, const SeedComparison& seeds, st
   return text;
 }
 
-// "layer 2 (2 seeds), layer 0 (1)", most first.
+// "channel (12 twice, 36)", most first.
 std::string counted(const char* what, const std::map<std::int64_t, std::size_t>& counts) {
   std::vector<std::pair<std::int64_t, std::size_t>> list(counts.begin(), counts.end());
   std::stable_sort(list.begin(), list.end(), [](const auto& a, const auto& b) { return a.second > b.second; });
   std::vector<std::string> parts;
-  for (const auto& [value, count] : list) parts.push_back(fmt::format("{} ({})", value, count));
-  return fmt::format("{} {}", what, fmt::join(parts, ", "));
+  for (const auto& [value, count] : list) {
+    parts.push_back(count == 1   ? fmt::format("{}", value)
+                    : count == 2 ? fmt::format("{} twice", value)
+                                 : fmt::format("{} {} times", value, count));
+  }
+  return fmt::format("{} ({})", what, fmt::join(parts, ", "));
 }
 
 // Whether the seeds have their largest activation in the same place.
@@ -94,12 +98,10 @@ std::string peaks(const Study& study, const Group& group) {
       other.push_back(counted(what, *values));
     }
   }
-  std::string text = fmt::format("The largest activation of the {} seeds", count);
-  if (!same.empty()) text += fmt::format(" is in {} in all of them", fmt::join(same, ", "));
-  if (!other.empty()) {
-    text += fmt::format("{} (number of seeds in brackets) {}", same.empty() ? " is at" : "; it differs in",
-                        fmt::join(other, "; "));
-  }
+  std::string text = fmt::format("The largest activation of each of {} seeds: ", count);
+  if (!same.empty()) text += fmt::format("{} in all of them", fmt::join(same, ", "));
+  if (!same.empty() && !other.empty()) text += "; ";
+  if (!other.empty()) text += fmt::format("they differ in {}", fmt::join(other, ", "));
   return text + ".";
 }
 

@@ -40,8 +40,9 @@ Series mean_of(const Study& study, const std::vector<Series>& lines, bool log) {
     const bool known = mean.y[i] == mean.y[i];
     mean.low.push_back(known ? *low : kUnknown);
     mean.high.push_back(known ? *high : kUnknown);
-    mean.notes.push_back(known ? fmt::format("{} seeds, {} – {}", lines.size(), format_number(*low), format_number(*high))
-                               : fmt::format("not finite in one of {} seeds", lines.size()));
+    mean.notes.push_back(known
+                             ? fmt::format("{} seeds, {} – {}", lines.size(), format_number(*low), format_number(*high))
+                             : fmt::format("not finite in one of {} seeds", lines.size()));
   }
   return mean;
 }
@@ -107,10 +108,12 @@ void gather_seeds(const Study& study, std::vector<Section>& sections) {
           gathered = gathered || panel.series.size() < before;
         }
       }
-      if (gathered) figure.caption += " Of a variant with several seeds: their mean, and the range from the lowest to the highest.";
+      if (gathered)
+        figure.caption += " Of a variant with several seeds: their mean, and the range from the lowest to the highest.";
       if (of_one_run) {
-        figure.caption += fmt::format(" Of a variant with several seeds one run is shown ({}); the others are in the tables.",
-                                      shown_words(study));
+        figure.caption +=
+            fmt::format(" Of a variant with several seeds one run is shown ({}); the others are in the tables.",
+                        shown_words(study));
       }
     }
   }

@@ -75,6 +75,10 @@ SeedFigure figure_of(const Study& study, const SeedMeasure& measure, const Group
     if (!std::isfinite(*value)) figure.unknown.push_back(run);
   }
   figure.estimate = estimate(figure.values, measure.averaging);
+  if (measure.shown == Shown::share && figure.estimate.has_interval()) {
+    figure.estimate.low = std::max(0.0, figure.estimate.low);
+    figure.estimate.high = std::min(1.0, figure.estimate.high);
+  }
   return figure;
 }
 
@@ -105,8 +109,8 @@ void add_missing_runs(const Study& study, std::vector<std::string>& out) {
                         "taken later, which are over the seeds that got there.",
                         r.label, format_amount(r.tokens_seen()), format_amount(most), group.label));
       } else if (r.history.empty() && group.repeated()) {
-        out.push_back(fmt::format("{} has no snapshot: the activations of {} are over its other seeds.", r.label,
-                                  group.label));
+        out.push_back(
+            fmt::format("{} has no snapshot: the activations of {} are over its other seeds.", r.label, group.label));
       }
     }
   }
@@ -141,9 +145,10 @@ std::vector<SeedMeasure> seed_measures(const Study& study) {
   };
   const std::string held_out = " on the held-out split" + at(study.evaluated_tokens);
   const std::string log = "; geometric mean and interval, worked out of the logarithms";
-  const std::string sink = fmt::format("share of (layer, head, sequence) whose mean attention to the first key exceeds "
-                                       "{:g}",
-                                       study.thresholds.sink);
+  const std::string sink = fmt::format(
+      "share of (layer, head, sequence) whose mean attention to the first key exceeds "
+      "{:g}",
+      study.thresholds.sink);
   return {
       {"held_out_loss", "Held-out loss", "nats a token" + held_out, arithmetic, Shown::nats, true,
        evaluated(&EvalPoint::loss)},
@@ -210,10 +215,10 @@ std::string change_words(const SeedMeasure& measure, const SeedFigure& figure) {
   if (!figure.apart) return {};
   const bool quotient = measure.averaging == Averaging::geometric;
   const bool higher = quotient ? figure.change > 1.0 : figure.change > 0.0;
-  const std::string size = fmt::format("{}{}", higher ? "+" : "−",
-                                       format_number(std::abs(figure.change) *
-                                                     (measure.shown == Shown::share ? 100.0 : 1.0)));
-  return fmt::format("{}, {}{}", higher ? "higher" : "lower", quotient ? fmt::format("×{:.3g}", figure.change) : size,
+  const std::string size =
+      fmt::format("{}{}", higher ? "+" : "−",
+                  format_number(std::abs(figure.change) * (measure.shown == Shown::share ? 100.0 : 1.0)));
+  return fmt::format("{}, {}{}", higher ? "higher" : "lower", quotient ? "×" + format_number(figure.change) : size,
                      measure.shown == Shown::share && !quotient ? " points" : "");
 }
 
@@ -230,11 +235,10 @@ std::vector<std::string> seed_remarks(const Study& study, const SeedComparison& 
     }
   }
   if (fewest <= 3) {
-    out.push_back(fmt::format("With {} seeds the interval is wide, {} standard deviations to either side of the mean: "
-                              "that two overlap does not say that the variants are alike.",
-                              fewest,
-                              format_number(t_quantile(static_cast<double>(fewest) - 1.0) /
-                                            std::sqrt(static_cast<double>(fewest)))));
+    out.push_back(fmt::format(
+        "With {} seeds the interval is wide, {} standard deviations to either side of the mean: "
+        "that two overlap does not say that the variants are alike.",
+        fewest, format_number(t_quantile(static_cast<double>(fewest) - 1.0) / std::sqrt(static_cast<double>(fewest)))));
   }
   if (!single.empty()) {
     out.push_back(fmt::format("One seed only, so without an interval or a comparison: {}.", fmt::join(single, "; ")));
@@ -248,18 +252,19 @@ std::string seed_rule(const Study& study, const SeedComparison& comparison) {
   if (!study.has_seeds()) return {};
   std::string text =
       "Mean and 95 % confidence interval over the seeds, mean ± t(n − 1) s / √n with Student's t; of quantities marked "
-      "“geometric” worked out of the logarithms. ";
+      "“geometric” worked out of the logarithms, of shares cut at 0 and 100 %. ";
   if (!study.baseline_group) return text + "No baseline was found, so nothing is compared.";
   const std::string& base = study.groups[*study.baseline_group].label;
   if (comparison.compared == 0) {
     return text + fmt::format("Nothing is compared with {}: no figure has an interval on both sides.", base);
   }
   return text +
-         fmt::format("A difference to {0} is marked only where the two intervals do not overlap: {1} of {2} comparisons. "
-                     "Chance marks some of many: if seeds were all that differs, about {3} of {2} (values normal, of "
-                     "equal spread), and whatever their spread at most {4}.",
-                     base, comparison.apart, comparison.compared, format_number(comparison.apart_by_chance, 2),
-                     format_number(0.05 * static_cast<double>(comparison.compared), 2));
+         fmt::format(
+             "A difference to {0} is marked only where the two intervals do not overlap: {1} of {2} comparisons. "
+             "Chance marks some of many: if seeds were all that differs, about {3} of {2} (values normal, of "
+             "equal spread), and whatever their spread at most {4}.",
+             base, comparison.apart, comparison.compared, format_number(comparison.apart_by_chance, 2),
+             format_number(0.05 * static_cast<double>(comparison.compared), 2));
 }
 
 }  // namespace headroom::report

@@ -27,7 +27,8 @@ Cell figure_cell(const SeedMeasure& measure, const SeedFigure& figure, const Gro
     cell.note = fmt::format("{} – {}", shown_value(measure, e.low), shown_value(measure, e.high));
   }
   if (figure.values.size() < group.runs.size()) {
-    cell.note += fmt::format("{}{} of {} seeds", cell.note.empty() ? "" : " · ", figure.values.size(), group.runs.size());
+    cell.note +=
+        fmt::format("{}{} of {} seeds", cell.note.empty() ? "" : " · ", figure.values.size(), group.runs.size());
   }
   cell.mark = change_words(measure, figure);
   return cell;
@@ -102,8 +103,9 @@ Table seeds_table(const Study& study, const SeedComparison& comparison) {
       plain("n", "of them, those that have a value at the training tokens compared at"),
       plain("averaging", "geometric: mean and interval are worked out of the logarithms, for skewed positive figures"),
       plain("mean", "over the n; null where one of them is not finite"),
-      plain("low", "of the 95 % confidence interval, mean - t(n-1) s / sqrt(n); null for n = 1"),
-      plain("high", "mean + t(n-1) s / sqrt(n), Student's t"),
+      plain("low",
+            "of the 95 % confidence interval, mean - t(n-1) s / sqrt(n); of shares no less than 0; null for n = 1"),
+      plain("high", "mean + t(n-1) s / sqrt(n), Student's t; of shares no more than 1"),
       plain("against_baseline", "higher or lower where this interval and the baseline's share no point, else null"),
       plain("change", "of marked differences: quotient of geometric means, difference of others"),
       plain("not_finite", "runs whose value is not finite, separated by semicolons"),
@@ -135,9 +137,12 @@ Table seeds_table(const Study& study, const SeedComparison& comparison) {
 
 Table seed_values_table(const Study& study, const SeedComparison& comparison) {
   Table table{"seed_values", "What the variants' means over seeds are of", {}, {}};
-  table.columns = {plain("group", "runs that differ by their seed only"), plain("run", "run"),
-                   plain("run_directory", "its directory"), plain("seed", "its seed"),
-                   plain("measure", "as in the table seeds"), plain("value", "null: not finite")};
+  table.columns = {plain("group", "runs that differ by their seed only"),
+                   plain("run", "run"),
+                   plain("run_directory", "its directory"),
+                   plain("seed", "its seed"),
+                   plain("measure", "as in the table seeds"),
+                   plain("value", "null: not finite")};
   for (std::size_t m = 0; m < comparison.measures.size(); ++m) {
     for (std::size_t g = 0; g < study.groups.size(); ++g) {
       const SeedFigure& figure = comparison.figures[m][g];

@@ -39,7 +39,8 @@ void draw_intervals(Writer& w, const Panel& panel, const Box& box) {
   w.text(box.x + box.width / 2, box.y + box.height + 34, panel.y.label, 11.5, "middle", kMuted);
   w.line(box.x, box.y + box.height, box.x + box.width, box.y + box.height, kMuted);
   for (std::size_t row = 0; row < panel.x.categories.size(); ++row) {
-    w.text(box.x - 8, box.y + kRow * (static_cast<double>(row) + 0.5) + 3.6, panel.x.categories[row], 10.5, "end", kInk);
+    w.text(box.x - 8, box.y + kRow * (static_cast<double>(row) + 0.5) + 3.6, panel.x.categories[row], 10.5, "end",
+           kInk);
   }
   for (const Series& series : panel.series) {
     const bool single = series.stroke == Stroke::points;
