@@ -11,12 +11,21 @@
 namespace headroom::report {
 namespace {
 
-// "12 k (a), 20 k (b)".
+// "12 k (a), 20 k (b)"; seeds of a group with the same figure together.
 template <class Figure>
 std::string each(const Study& study, const std::vector<std::size_t>& runs, Figure figure) {
   std::vector<std::string> parts;
-  for (const std::size_t run : runs)
-    parts.push_back(fmt::format("{} ({})", format_amount(figure(run)), study.runs[run].label));
+  std::vector<std::size_t> rest = runs;
+  while (!rest.empty()) {
+    const std::size_t first = rest.front();
+    std::vector<std::size_t> alike;
+    std::erase_if(rest, [&](std::size_t run) {
+      const bool same = &study.group_of(run) == &study.group_of(first) && figure(run) == figure(first);
+      if (same) alike.push_back(run);
+      return same;
+    });
+    parts.push_back(fmt::format("{} ({})", format_amount(figure(first)), fmt::join(study.names(alike), ", ")));
+  }
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
@@ -25,12 +34,12 @@ bool differ(const std::vector<std::size_t>& runs, Figure figure) {
   return std::any_of(runs.begin(), runs.end(), [&](std::size_t run) { return figure(run) != figure(runs.front()); });
 }
 
-// Runs for which `has` holds.
+// Runs for which `has` holds; not those that ended early, which the remarks on seeds name.
 template <class Condition>
 std::vector<std::size_t> runs_with(const Study& study, Condition has) {
   std::vector<std::size_t> runs;
   for (std::size_t run = 0; run < study.runs.size(); ++run) {
-    if (has(study.runs[run])) runs.push_back(run);
+    if (has(study.runs[run]) && !study.ended_early(run)) runs.push_back(run);
   }
   return runs;
 }
@@ -49,10 +58,8 @@ void add_evaluations(const Study& study, std::vector<std::string>& out) {
   const auto without = runs_with(study, [](const Run& run) { return run.metrics && run.metrics->evaluations.empty(); });
   const auto runs = runs_with(study, [](const Run& run) { return run.metrics && !run.metrics->evaluations.empty(); });
   if (!without.empty()) {
-    std::vector<std::string> labels;
-    for (const std::size_t run : without) labels.push_back(study.runs[run].label);
-    out.push_back(
-        fmt::format("Never evaluated on the held-out split, so without a perplexity: {}.", fmt::join(labels, ", ")));
+    out.push_back(fmt::format("Never evaluated on the held-out split, so without a perplexity: {}.",
+                              fmt::join(study.names(without), ", ")));
   }
   const auto last = [&](std::size_t run) { return study.runs[run].metrics->evaluations.back().tokens; };
   if (runs.size() < 2 || (study.evaluated_tokens && !differ(runs, last))) return;
@@ -117,7 +124,7 @@ std::string corpora(const Study& study) {
 // Probe sets go by their texts, but calibration sequences have no name: these are held against each other by their ids.
 std::string probes(const Study& study) {
   const auto runs = runs_with(study, [](const Run& run) { return run.last.has_value(); });
-  std::vector<std::string> others;
+  std::vector<std::size_t> others;
   const auto calibration = [&](std::size_t run) {
     const SnapshotFile& file = *study.runs[run].snapshot();
     std::vector<std::int32_t> ids;
@@ -130,11 +137,11 @@ std::string probes(const Study& study) {
     return ids;
   };
   for (std::size_t i = 1; i < runs.size(); ++i) {
-    if (calibration(runs[i]) != calibration(runs.front())) others.push_back(study.runs[runs[i]].label);
+    if (calibration(runs[i]) != calibration(runs.front())) others.push_back(runs[i]);
   }
   if (others.empty()) return {};
   return fmt::format("The calibration sequences of {} are not those of {}: their activations are of different text.",
-                     fmt::join(others, ", "), study.runs[runs.front()].label);
+                     fmt::join(study.names(others), ", "), study.runs[runs.front()].label);
 }
 
 }  // namespace

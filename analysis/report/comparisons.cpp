@@ -76,35 +76,33 @@ bool same_tokens(const Study& study) {
 // Runs with massive layers, named by where they have them.
 std::string massive_words(const Study& study) {
   std::vector<std::string> massive;
-  std::vector<std::string> clean;
-  std::vector<std::string> unknown;
-  for (std::size_t run = 0; run < study.runs.size(); ++run) {
-    const SetMeasures* main = study.main(run);
-    if (!main) continue;
-    const auto any = any_massive(study, run);
-    const std::string& label = study.runs[run].label;
-    if (!any) {
-      unknown.push_back(label);
-    } else if (!*any) {
-      clean.push_back(label);
-    } else if (main->set.bos && main->verdict() == Verdict::clean) {
-      massive.push_back(label + " (only without BOS)");
-    } else {
-      massive.push_back(label);
+  std::vector<std::size_t> clean, unknown;
+  std::size_t with_massive = 0;
+  for (const Group& group : study.groups) {
+    std::vector<std::size_t> everywhere, only_without_bos;
+    for (const std::size_t run : group.runs) {
+      const SetMeasures* main = study.main(run);
+      if (!main) continue;
+      const auto any = any_massive(study, run);
+      const bool clean_with_bos = main->set.bos && main->verdict() == Verdict::clean;
+      (!any ? unknown : !*any ? clean : clean_with_bos ? only_without_bos : everywhere).push_back(run);
     }
+    with_massive += everywhere.size() + only_without_bos.size();
+    for (std::string& name : study.names(everywhere)) massive.push_back(std::move(name));
+    for (const std::string& name : study.names(only_without_bos)) massive.push_back(name + " (only without BOS)");
   }
-  const std::size_t all = massive.size() + clean.size() + unknown.size();
+  const std::size_t all = with_massive + clean.size() + unknown.size();
   if (all == 0) return {};
   std::string text;
   if (massive.empty() && unknown.empty()) {
     text = fmt::format("None of the {} runs with a snapshot has a massive layer", all);
-  } else if (massive.size() == all) {
+  } else if (with_massive == all) {
     text = fmt::format("All {} runs with a snapshot have massive layers: {}", all, fmt::join(massive, ", "));
   } else {
-    text = fmt::format("Massive layers in {} of {} runs", massive.size(), all);
+    text = fmt::format("Massive layers in {} of {} runs", with_massive, all);
     if (!massive.empty()) text += fmt::format(": {}", fmt::join(massive, ", "));
-    if (!clean.empty()) text += fmt::format("; none in {}", fmt::join(clean, ", "));
-    if (!unknown.empty()) text += fmt::format("; unknown in {}, not finite", fmt::join(unknown, ", "));
+    if (!clean.empty()) text += fmt::format("; none in {}", fmt::join(study.names(clean), ", "));
+    if (!unknown.empty()) text += fmt::format("; unknown in {}, not finite", fmt::join(study.names(unknown), ", "));
   }
   return text + ".";
 }
@@ -134,6 +132,7 @@ std::vector<std::string> across_runs(const Study& study) {
     if (!text.empty()) out.push_back(std::move(text));
   };
   add(massive_words(study));
+  if (study.has_seeds()) return out;  // the rest is of groups
   const std::string when = same_tokens(study) ? "" : ", at each run's last snapshot,";
   add(extremes(study, fmt::format("The largest |h|{} ranges", when),
                of_set([](const SetMeasures& m) { return m.max().max; })));

@@ -47,7 +47,7 @@ nlohmann::json axis_json(const Axis& axis) {
 }
 
 nlohmann::json panel_json(const Panel& panel) {
-  static constexpr const char* kKinds[] = {"lines", "bars", "heat"};
+  static constexpr const char* kKinds[] = {"lines", "bars", "heat", "intervals"};
   static constexpr const char* kStrokes[] = {"solid", "dashed", "dotted", "dash_dotted", "points"};
   nlohmann::json out = {{"title", panel.title},
                         {"color", panel.color},
@@ -63,9 +63,14 @@ nlohmann::json panel_json(const Panel& panel) {
     if (!series.in_legend) one["unlisted"] = true;
     if (!series.x.empty()) one["x"] = numbers(series.x);
     if (!series.notes.empty()) one["notes"] = series.notes;
+    if (!series.low.empty()) one["low"] = numbers(series.low);
+    if (!series.high.empty()) one["high"] = numbers(series.high);
     out["series"].push_back(one);
   }
   for (const Rule& rule : panel.rules) out["rules"].push_back({{"value", rule.value}, {"label", rule.label}});
+  if (panel.band) {
+    out["band"] = {{"low", number(panel.band->low)}, {"high", number(panel.band->high)}, {"label", panel.band->label}};
+  }
   if (panel.kind == PanelKind::heat) {
     out["cells"] = numbers(panel.cells);
     out["scale"] = {{"label", panel.scale.label},

@@ -20,7 +20,8 @@ struct Axis {
 
 enum class Stroke : std::uint8_t { solid, dashed, dotted, dash_dotted, points };
 
-// One line (or set of points, or of bars: one value a category of the x axis, x unused).
+// One line (or set of points, or of bars: one value a category of the x axis, x unused; in a panel of intervals x is
+// the index of the category).
 struct Series {
   std::string name{};
   int color = -1;  // index of the run whose colour it takes; -1: the text's
@@ -28,8 +29,9 @@ struct Series {
   double opacity = 1.0;
   bool in_legend = true;
   std::vector<double> x{};
-  std::vector<double> y{};           // NaN: a gap
-  std::vector<std::string> notes{};  // shown beside y on hover; empty or one a point
+  std::vector<double> y{};            // NaN: a gap
+  std::vector<std::string> notes{};   // shown beside y on hover; empty or one a point
+  std::vector<double> low{}, high{};  // from where to where y may lie: an area along a line, else a whisker; or empty
 };
 
 // A line across the panel at y = value, e.g. a threshold.
@@ -38,7 +40,15 @@ struct Rule {
   std::string label{};
 };
 
-enum class PanelKind : std::uint8_t { lines, bars, heat };
+// What the panel's intervals are held against.
+struct Band {
+  double low{};
+  double high{};
+  std::string label{};
+};
+
+// Intervals lie on their side: the x axis' categories downwards, values of y to the right.
+enum class PanelKind : std::uint8_t { lines, bars, heat, intervals };
 enum class Palette : std::uint8_t { magma, viridis };
 
 struct ColorScale {
@@ -57,6 +67,7 @@ struct Panel {
   Axis y{};
   std::vector<Series> series{};  // lines and bars
   std::vector<Rule> rules{};     // lines and bars
+  std::optional<Band> band{};    // intervals
   std::vector<double> cells{};   // heat: y.categories x x.categories, row-major, first row on top; NaN: empty
   ColorScale scale{};            // heat
 };

@@ -94,7 +94,7 @@ Figure maps_figure(const Study& study, const std::vector<SharedSet>& sentences) 
                     "One small map a layer (row) and head (column): queries downwards, keys to the right. A bright "
                     "first column is an attention sink on the first token. Click a map to enlarge it."};
   figure.selectors = {{"run", {}, 0}, selector_of("sentence", sentences)};
-  for (std::size_t run = 0; run < study.runs.size(); ++run) {
+  for (const std::size_t run : study.shown_runs()) {
     if (!study.runs[run].last || study.runs[run].last->raw_sequences().empty()) continue;
     figure.selectors[0].options.push_back(study.runs[run].label);
     for (const SharedSet& sentence : sentences) {

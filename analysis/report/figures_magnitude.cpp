@@ -46,7 +46,7 @@ Figure layers_figure(const Study& study) {
   figure.selectors = {selector_of("sequences", sets)};
   for (const SharedSet& set : sets) {
     View view{.svg = "layers-" + set.stem};
-    for (std::size_t run = 0; run < study.runs.size(); ++run) {
+    for (const std::size_t run : study.shown_runs()) {
       if (const SetMeasures* m = find_set(study, run, set)) view.panels.push_back(top_values_panel(study, run, *m));
     }
     double largest = 0.0;
@@ -111,7 +111,7 @@ Figure writers_figure(const Study& study) {
                     "site just before the "
                     "stream rises is the writer; a peak where it falls is what cancels it."};
   View view{.svg = "writers"};
-  for (std::size_t run = 0; run < study.runs.size(); ++run) {
+  for (const std::size_t run : study.shown_runs()) {
     const SetMeasures* m = study.main(run);
     if (!m || m->peak.layer < 0) continue;
     const SnapshotFile& snapshot = *study.runs[run].snapshot();
@@ -201,7 +201,7 @@ Figure histogram_figure(const Study& study) {
   figure.selectors = {selector_of("sequences", sets)};
   for (const SharedSet& set : sets) {
     View view{.svg = "histograms-" + set.stem};
-    for (std::size_t run = 0; run < study.runs.size(); ++run) {
+    for (const std::size_t run : study.shown_runs()) {
       const SetMeasures* m = find_set(study, run, set);
       if (!m) continue;
       const std::size_t bins = study.runs[run].snapshot()->sites.at(Site::block_output).edges.size() - 1;

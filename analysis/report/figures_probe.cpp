@@ -59,7 +59,7 @@ Figure tokens_figure(const Study& study, const std::vector<SharedSet>& sentences
   for (const SharedSet& sentence : sentences) {
     for (const TokenMeasure& measure : kTokenMeasures) {
       View view{.svg = fmt::format("tokens-{}-{}", measure.stem, sentence.stem)};
-      for (std::size_t run = 0; run < study.runs.size(); ++run) {
+      for (const std::size_t run : study.shown_runs()) {
         const SetMeasures* m = find_set(study, run, sentence);
         if (m) view.panels.push_back(tokens_panel(study, run, *m, measure));
       }
@@ -130,7 +130,7 @@ Figure channels_figure(const Study& study, const std::vector<SharedSet>& sentenc
   std::vector<std::size_t> runs;
   std::size_t layers = 0;
   figure.selectors = {{"run", {}, 0}, selector_of("sentence", sentences), {"layer", {}, 0}};
-  for (std::size_t run = 0; run < study.runs.size(); ++run) {
+  for (const std::size_t run : study.shown_runs()) {
     if (!study.runs[run].last || study.runs[run].last->raw_sequences().empty()) continue;
     figure.selectors[0].options.push_back(study.runs[run].label);
     runs.push_back(run);

@@ -59,7 +59,7 @@ Figure snapshots_figure(const Study& study) {
   for (const SharedSet& set : sets) {
     for (const Measure& measure : kMeasures) {
       View view{.svg = fmt::format("snapshots-{}-{}", measure.stem, set.stem)};
-      for (std::size_t run = 0; run < study.runs.size(); ++run) {
+      for (const std::size_t run : study.shown_runs()) {
         Panel panel = history_panel(study, run, set, measure);
         if (!panel.cells.empty()) view.panels.push_back(std::move(panel));
       }

@@ -118,7 +118,7 @@ std::optional<Panel> evolution_panel(const Study& study, std::size_t run, std::v
 View evolution_view(const Study& study, std::vector<double> StepRecord::*values, const std::string& label, bool log,
                     Palette palette, std::string svg) {
   View view{.svg = std::move(svg)};
-  for (std::size_t run = 0; run < study.runs.size(); ++run) {
+  for (const std::size_t run : study.shown_runs()) {
     if (auto panel = evolution_panel(study, run, values)) view.panels.push_back(std::move(*panel));
   }
   share_scale(view.panels, label, log, palette);

@@ -9,6 +9,7 @@
 #include "analysis/report/comparisons.h"
 #include "analysis/report/format.h"
 #include "analysis/report/places.h"
+#include "analysis/report/seed_findings.h"
 #include "analysis/report/study.h"
 #include "analysis/report/weight_kinds.h"
 
@@ -311,13 +312,18 @@ std::string nonfinite_finding(const SnapshotFile& snapshot) {
 
 }  // namespace
 
-std::vector<Finding> findings(const Study& study) {
+std::vector<Finding> findings(const Study& study, const SeedComparison& seeds) {
   std::vector<Finding> out;
   const auto add = [&](std::size_t run, std::string text) {
     if (!text.empty()) out.push_back({static_cast<int>(run), std::move(text)});
   };
   for (std::string& text : across_runs(study)) out.push_back({-1, std::move(text)});
-  for (std::size_t run = 0; run < study.runs.size(); ++run) {
+  for (std::string& text : across_groups(study, seeds)) out.push_back({-1, std::move(text)});
+  const auto shown = study.shown_runs();
+  for (std::size_t group = 0; group < shown.size(); ++group) {
+    const std::size_t run = shown[group];
+    for (std::string& text : group_findings(study, seeds, group))
+      out.push_back({static_cast<int>(run), std::move(text), true});
     if (const SetMeasures* m = study.main(run)) {
       const SnapshotFile& snapshot = *study.runs[run].snapshot();
       add(run, nonfinite_finding(snapshot));

@@ -33,6 +33,9 @@ nlohmann::json data_json(const Study& study, const std::vector<Section>& section
   for (std::size_t run = 0; run < study.runs.size(); ++run) {
     data["runs"].push_back({{"name", study.runs[run].label}, {"color", study.colors[run]}});
   }
+  if (study.has_seeds()) {  // switched on and off together
+    for (const Group& group : study.groups) data["groups"].push_back({{"name", group.label}, {"runs", group.runs}});
+  }
   for (const Section& section : sections) {
     for (const Figure& figure : section.figures) data["figures"].push_back(to_json(figure));
   }
@@ -55,6 +58,12 @@ std::string over_runs(const Study& study, Figure figure) {
   return fmt::format("{}", fmt::join(values, " / "));
 }
 
+std::vector<std::string> group_labels(const Study& study) {
+  std::vector<std::string> labels;
+  for (const Group& group : study.groups) labels.push_back(group.label);
+  return labels;
+}
+
 std::string count_or_empty(std::int64_t value) {
   return value > 0 ? format_count(value) : std::string{};
 }
@@ -71,6 +80,7 @@ std::string snapshot_steps(const Run& run) {
 std::string coverage(const Study& study) {
   std::string out = "<dl class=\"facts\">";
   out += fact("runs", format_count(static_cast<std::int64_t>(study.runs.size())));
+  if (study.has_seeds()) out += fact("variants", format_count(static_cast<std::int64_t>(study.groups.size())));
   out += fact("training tokens", over_runs(study, [](const Run& r) {
                 return r.tokens_seen() > 0 ? format_amount(r.tokens_seen()) : std::string{};
               }));
@@ -149,16 +159,30 @@ std::vector<std::string> texts_of(const std::vector<Finding>& findings, int run)
   return texts;
 }
 
+std::string items_html(const std::vector<std::string>& texts) {
+  std::string items;
+  for (const std::string& text : texts) items += fmt::format("<li>{}</li>", escape_markup(text));
+  return items.empty() ? items : fmt::format("<ul>{}</ul>", items);
+}
+
+// A card a run; with seeds one a group: what is of all of its seeds, then what is of the one shown.
 std::string findings_html(const Study& study, const std::vector<Finding>& all) {
   std::string out = "<div class=\"findings\">\n";
-  for (std::size_t run = 0; run < study.runs.size(); ++run) {
-    std::string items;
-    for (const std::string& text : texts_of(all, static_cast<int>(run)))
-      items += fmt::format("<li>{}</li>", escape_markup(text));
-    if (items.empty()) continue;
-    out +=
-        fmt::format("<div class=\"card\"><h3><i class=\"dot\" style=\"background:{}\"></i>{}</h3><ul>{}</ul></div>\n",
-                    study.colors[run], escape_markup(study.runs[run].label), items);
+  for (const std::size_t run : study.shown_runs()) {
+    std::vector<std::string> of_group;
+    std::vector<std::string> of_run;
+    for (const Finding& finding : all) {
+      if (finding.run == static_cast<int>(run)) (finding.over_seeds ? of_group : of_run).push_back(finding.text);
+    }
+    if (of_group.empty() && of_run.empty()) continue;
+    const Group& group = study.group_of(run);
+    out += fmt::format("<div class=\"card\"><h3><i class=\"dot\" style=\"background:{}\"></i>{}</h3>{}",
+                       study.colors[run], escape_markup(group.label), items_html(of_group));
+    if (group.repeated() && !of_run.empty()) {
+      out +=
+          fmt::format("<p class=\"of\">Of {} seeds, seed {} by itself:</p>", group.runs.size(), *study.runs[run].seed);
+    }
+    out += items_html(of_run) + "</div>\n";
   }
   return out + "</div>\n";
 }
@@ -175,6 +199,18 @@ std::string table_html(const Study& study, const Table& table, std::string note)
   return fmt::format("<div class=\"card\"><div class=\"bar\"><h3>{}</h3></div>{}{}</div>\n", escape_markup(table.title),
                      to_html(shown, study.colors),
                      note.empty() ? "" : fmt::format("<p class=\"note\">{}</p>", escape_markup(note)));
+}
+
+// Behind a line that opens it: many rows of single runs, after what is of their groups.
+std::string folded_html(const std::string& words, const std::string& inner) {
+  return inner.empty() ? inner
+                       : fmt::format("<details class=\"fold\"><summary>{}</summary>{}</details>\n", words, inner);
+}
+
+std::string seeds_html(const Study& study, const PageContents& contents) {
+  if (contents.seeds.rows.empty()) return {};
+  return fmt::format("<div id=\"seeds\">{}{}</div>\n", table_html(study, contents.seeds, contents.seed_rule),
+                     list_html(contents.seed_remarks));
 }
 
 std::string section_html(const Section& section) {
@@ -245,7 +281,7 @@ std::string to_html(const Study& study, const PageContents& contents) {
   out += fmt::format(
       "</style>\n</head>\n<body>\n<header><div><span class=\"brand\">Headroom report</span><h1>{}</h1>"
       "<p class=\"lead\">{}</p>{}</div></header>\n",
-      escape_markup(contents.title), escape_markup(over_runs(study, [](const Run& run) { return run.label; })),
+      escape_markup(contents.title), escape_markup(fmt::format("{}", fmt::join(group_labels(study), " / "))),
       coverage(study));
   out += "<nav><div><a href=\"#summary\">Summary</a>";
   if (!contents.scale.empty()) out += "<a href=\"#scale\">Scale</a>";
@@ -258,16 +294,21 @@ std::string to_html(const Study& study, const PageContents& contents) {
       "<noscript><p class=\"lead\">The interactive figures need JavaScript; the same figures lie beside this page in "
       "figures/ as SVG.</p></noscript>\n";
 
-  out +=
-      fmt::format("<section id=\"summary\"><h2>Summary</h2>\n{}{}{}", remarks_html(study),
-                  list_html(texts_of(contents.findings, -1)), table_html(study, contents.summary, summary_note(study)));
+  std::string runs = table_html(study, contents.summary, summary_note(study));
+  std::string details;
+  for (const Table* table : {&contents.sentences, &contents.scale_free, &contents.massive_elements})
+    details += table_html(study, *table, {});
+  if (study.has_seeds()) {
+    runs = folded_html(fmt::format("The {} runs one by one", study.runs.size()), runs + details);
+    details.clear();
+  }
+  out += fmt::format("<section id=\"summary\"><h2>Summary</h2>\n{}{}{}{}", remarks_html(study),
+                     list_html(texts_of(contents.findings, -1)), seeds_html(study, contents), runs);
   if (!contents.scale.empty()) {
     out += fmt::format("<div id=\"scale\"><h3 class=\"over\">What this scale can and cannot show</h3>{}</div>\n",
                        list_html(texts_of(contents.scale, -1)));
   }
-  for (const Table* table : {&contents.sentences, &contents.scale_free, &contents.massive_elements})
-    out += table_html(study, *table, {});
-  out += "</section>\n";
+  out += details + "</section>\n";
   out += fmt::format("<section id=\"findings\"><h2>Findings</h2>\n{}</section>\n",
                      findings_html(study, contents.findings));
   for (const Section& section : contents.sections) out += section_html(section);

@@ -12,6 +12,9 @@ struct PageContents {
   std::string title;
   std::string written;                                     // UTC, ISO 8601
   Table summary, sentences, scale_free, massive_elements;  // shown where they have rows
+  Table seeds;                                             // without rows where no run is repeated
+  std::string seed_rule;
+  std::vector<std::string> seed_remarks;
   std::vector<Finding> findings, scale;
   std::vector<Section> sections;
   std::vector<std::string> table_files;  // names under tables/

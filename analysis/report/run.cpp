@@ -4,10 +4,11 @@
 
 #include <toml++/toml.h>
 #include <algorithm>
-#include <cctype>
 #include <cmath>
-#include <map>
+#include <sstream>
+#include <type_traits>
 
+#include "analysis/report/groups.h"
 #include "base/error.h"
 #include "base/file.h"
 
@@ -22,6 +23,34 @@ toml::table parse_toml(const std::string& text, const std::string& source) {
   } catch (const toml::parse_error& error) {
     throw Error(ExitCode::bad_config, fmt::format("{}:{}: {}", source, error.source().begin.line, error.description()),
                 "A run's config.toml is written by `headroom train`; restore it or remove it to go without.");
+  }
+}
+
+std::string text_of(const toml::node& node) {
+  return node.visit([](const auto& value) {
+    using Value = std::remove_cvref_t<decltype(value)>;
+    if constexpr (toml::is_number<Value> || toml::is_boolean<Value>) {
+      return fmt::format("{}", value.get());
+    } else if constexpr (toml::is_string<Value>) {
+      return value.get();
+    } else {
+      std::ostringstream out;
+      out << value;
+      return out.str();
+    }
+  });
+}
+
+void read_settings(const toml::table& table, const std::string& prefix, Run& run) {
+  for (const auto& [name, node] : table) {
+    const std::string key = prefix + std::string(name.str());
+    if (const toml::table* inner = node.as_table()) {
+      read_settings(*inner, key + ".", run);
+    } else if (key == "seed") {
+      run.seed = node.value_exact<std::int64_t>();
+    } else if (computes(key)) {
+      run.settings[key] = text_of(node);
+    }
   }
 }
 
@@ -44,6 +73,7 @@ void read_config(const toml::table& config, Run& run) {
   facts.tvr_layer_scaled = config.at_path("optim.tvr.layer_scaled").value_or(false);
   facts.tvr_target = config.at_path("optim.tvr.target").value_or(0.0);
   facts.dtype = text("train.dtype");
+  read_settings(config, "", run);
 }
 
 // The last snapshot knows best: it saw the model as it was.
@@ -115,11 +145,6 @@ void take_probe_notes(const SnapshotFile& snapshot, Run& run) {
   }
 }
 
-std::string lower(std::string text) {
-  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return text;
-}
-
 }  // namespace
 
 double Facts::tvr_target_of(std::int64_t layer) const {
@@ -182,38 +207,6 @@ Run read_run(const fs::path& directory, const Thresholds& thresholds) {
   if (run.metrics) take_metrics_facts(run.metrics->run, run);
   if (run.variant.empty()) run.variant = run.name;
   return run;
-}
-
-std::vector<Run> read_runs(const std::vector<fs::path>& directories, const Thresholds& thresholds) {
-  std::vector<Run> runs;
-  for (const fs::path& directory : directories) runs.push_back(read_run(directory, thresholds));
-  if (const auto base = baseline_of(runs)) {
-    std::rotate(runs.begin(), runs.begin() + static_cast<std::ptrdiff_t>(*base),
-                runs.begin() + static_cast<std::ptrdiff_t>(*base) + 1);
-  }
-  std::map<std::string, int> variants;
-  for (const Run& run : runs) ++variants[run.variant];
-  std::map<std::string, int> labels;
-  for (Run& run : runs) {
-    run.label = variants[run.variant] == 1 ? run.variant : run.name;
-    if (const int again = ++labels[run.label]; again > 1) run.label += fmt::format(" ({})", again);
-  }
-  return runs;
-}
-
-std::optional<std::size_t> baseline_of(const std::vector<Run>& runs) {
-  if (runs.size() < 2) return std::nullopt;
-  const auto only = [&](auto&& is_one) -> std::optional<std::size_t> {
-    std::optional<std::size_t> found;
-    for (std::size_t i = 0; i < runs.size(); ++i) {
-      if (!is_one(runs[i])) continue;
-      if (found) return std::nullopt;
-      found = i;
-    }
-    return found;
-  };
-  if (const auto named = only([](const Run& run) { return lower(run.variant) == "baseline"; })) return named;
-  return only([](const Run& run) { return !run.facts.norm.empty() && !run.facts.mitigated_by_design(); });
 }
 
 }  // namespace headroom::report

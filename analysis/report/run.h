@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,6 +44,8 @@ struct Run {
   std::string variant;
   std::string label;  // the variant, or the name where variants repeat: unique in a report
   Facts facts;
+  std::optional<std::int64_t> seed;
+  std::map<std::string, std::string> settings;  // every key of the config that computes but the seed, as text
   std::optional<MetricsLog> metrics;
   std::vector<HistoryPoint> history;  // rising steps; the last one is `last`'s
   std::optional<SnapshotReader> last;
@@ -59,12 +62,5 @@ struct Run {
 // is missing or holds neither metrics nor snapshots, ExitCode::bad_config for a config.toml that is no TOML,
 // ExitCode::bad_checkpoint naming the file for a snapshot that is none.
 Run read_run(const std::filesystem::path& directory, const Thresholds& thresholds);
-
-// Reads several and gives each its label. The order is kept, but the baseline, if there is one, comes first.
-std::vector<Run> read_runs(const std::vector<std::filesystem::path>& directories, const Thresholds& thresholds);
-
-// The run the others are compared with: the only one whose variant is "baseline", else the only one without any
-// mitigation; nullopt when there is none or it is the only run.
-std::optional<std::size_t> baseline_of(const std::vector<Run>& runs);
 
 }  // namespace headroom::report

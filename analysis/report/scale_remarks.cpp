@@ -8,6 +8,7 @@
 
 #include "analysis/report/comparability.h"
 #include "analysis/report/format.h"
+#include "analysis/report/seeds.h"
 #include "analysis/report/study.h"
 #include "analysis/report/verdicts.h"
 
@@ -24,9 +25,7 @@ using Runs = std::vector<std::size_t>;
 
 std::string names(const Study& study, const Runs& runs) {
   if (runs.size() == study.runs.size() && runs.size() > 3) return fmt::format("All {} runs", runs.size());
-  std::vector<std::string> labels;
-  for (const std::size_t run : runs) labels.push_back(study.runs[run].label);
-  return fmt::format("{}", fmt::join(labels, ", "));
+  return fmt::format("{}", fmt::join(study.names(runs), ", "));
 }
 
 // "12 k", or "12 k to 20 k" over the runs.
@@ -166,6 +165,18 @@ double matrices_rescaled(const Run& run) {
   return rescaled;
 }
 
+std::string idle_tvr(const std::string& label) {
+  return fmt::format(
+      "TVR rescaled no matrix of {}: no deviation passed its threshold, so this run shows what its other settings do, "
+      "not TVR.",
+      label);
+}
+
+constexpr const char* kPenaltyExpected =
+    " TVR trailed the baseline until about 50 B of 100 B tokens in the published runs: a penalty this early is "
+    "expected, "
+    "not evidence against it.";
+
 // What TVR costs so far: the measured difference, and whether a penalty is to be expected.
 void add_tvr(const Study& study, std::vector<Finding>& out) {
   if (!study.baseline || !study.evaluated_tokens) return;
@@ -174,10 +185,7 @@ void add_tvr(const Study& study, std::vector<Finding>& out) {
     const EvalPoint* own = study.evaluation(run);
     if (run == *study.baseline || !study.runs[run].facts.tvr || !own || !base) continue;
     if (matrices_rescaled(study.runs[run]) == 0.0) {
-      out.push_back(
-          {-1, fmt::format("TVR rescaled no matrix of {}: no deviation passed its threshold, so this run shows "
-                           "what its other settings do, not TVR.",
-                           study.runs[run].label)});
+      out.push_back({-1, idle_tvr(study.runs[run].label)});
       continue;
     }
     const double difference = own->loss - base->loss;
@@ -186,23 +194,44 @@ void add_tvr(const Study& study, std::vector<Finding>& out) {
         fmt::format("After {} training tokens the held-out loss of {} is {} nats {} that of {}.",
                     format_amount(*study.evaluated_tokens), study.runs[run].label, format_number(std::abs(difference)),
                     difference > 0.0 ? "above" : "below", study.runs[*study.baseline].label);
-    if (difference > 0.0 && *study.evaluated_tokens < 50e9) {
-      text +=
-          " TVR trailed the baseline until about 50 B of 100 B tokens in the published runs: a penalty this early is "
-          "expected, not evidence against it.";
-    }
+    if (difference > 0.0 && *study.evaluated_tokens < 50e9) text += kPenaltyExpected;
     out.push_back({-1, std::move(text)});
+  }
+}
+
+// The same of groups: a difference is one only where the seeds' intervals say so.
+void add_tvr_over_seeds(const Study& study, const SeedComparison& seeds, std::vector<Finding>& out) {
+  for (std::size_t m = 0; m < seeds.measures.size(); ++m) {
+    if (seeds.measures[m].key != "held_out_loss") continue;
+    for (std::size_t g = 0; g < study.groups.size(); ++g) {
+      Runs idle;
+      for (const std::size_t run : study.groups[g].runs) {
+        const bool ran = study.runs[run].metrics && !study.runs[run].metrics->steps.empty();
+        if (study.runs[run].facts.tvr && ran && matrices_rescaled(study.runs[run]) == 0.0) idle.push_back(run);
+      }
+      if (!idle.empty()) out.push_back({-1, idle_tvr(names(study, idle))});
+      const SeedFigure& figure = seeds.figures[m][g];
+      if (!study.runs[study.groups[g].runs.front()].facts.tvr || !figure.apart || !idle.empty()) continue;
+      std::string text =
+          fmt::format("After {} training tokens the held-out loss of {}, mean of {} seeds, is {} nats {} that of {}.",
+                      format_amount(*study.evaluated_tokens), study.groups[g].label, figure.estimate.n,
+                      format_number(std::abs(figure.change)), figure.change > 0.0 ? "above" : "below",
+                      study.groups[*study.baseline_group].label);
+      if (figure.change > 0.0 && *study.evaluated_tokens < 50e9) text += kPenaltyExpected;
+      out.push_back({-1, std::move(text)});
+    }
   }
 }
 
 }  // namespace
 
-std::vector<Finding> scale_remarks(const Study& study) {
+std::vector<Finding> scale_remarks(const Study& study, const SeedComparison& seeds) {
   std::vector<Finding> out;
   add_stretches(study, out);
   add_parameters(study, out);
   add_shapes(study, out);
   add_tvr(study, out);
+  add_tvr_over_seeds(study, seeds, out);
   for (std::string& text : comparability_remarks(study)) out.push_back({-1, std::move(text)});
   return out;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "analysis/report/figure.h"
+#include "analysis/report/groups.h"
 #include "analysis/report/measures.h"
 #include "analysis/report/run.h"
 #include "analysis/report/table.h"
@@ -13,13 +14,30 @@
 namespace headroom::report {
 
 struct Study {
-  std::vector<Run> runs;
-  std::optional<std::size_t> baseline;
+  std::vector<Run> runs;      // a group's side by side, by rising seed
+  std::vector<Group> groups;  // one a run where no run is repeated with another seed
+  // What the others are compared with: the only group whose variant is "baseline", else the only one without any
+  // mitigation; nullopt when there is none or it is the only one.
+  std::optional<std::size_t> baseline_group;
+  std::optional<std::size_t> baseline;  // its run; nullopt with seeds, when only groups are compared
   Thresholds thresholds;
   std::vector<std::string> colors;  // "#rrggbb" a run; a variant keeps its colour from report to report
-  double equal_tokens = 0.0;        // training tokens that every run with steps has seen
+  // Training tokens that every run with steps has seen; here and below runs that ended early do not count.
+  double equal_tokens = 0.0;
   // The most training tokens at which every run that has evaluations has one; nullopt when they have none in common.
   std::optional<double> evaluated_tokens;
+  // The same of snapshots.
+  std::optional<double> snapshot_tokens;
+
+  // Whether some run is repeated with another seed: then groups are compared, not runs.
+  bool has_seeds() const;
+  const Group& group_of(std::size_t run) const;
+  // Whether the run saw fewer training tokens than one that differs by its seed only.
+  bool ended_early(std::size_t run) const;
+  // The runs that figures with a panel a run show: all, or with seeds the first with a snapshot of each group.
+  std::vector<std::size_t> shown_runs() const;
+  // Their labels, a group's where all of its runs are among them: "baseline, TVR (seed 2)".
+  std::vector<std::string> names(const std::vector<std::size_t>& of_runs) const;
 
   // Of the run's last snapshot; empty, nullptr without one.
   const std::vector<SetMeasures>& sets(std::size_t run) const { return runs[run].sets(); }
@@ -28,6 +46,8 @@ struct Study {
 
   // The evaluation that stands for a run: at evaluated_tokens, else its last; nullptr without one.
   const EvalPoint* evaluation(std::size_t run) const;
+  // Mean of the last twentieth of the steps up to equal_tokens; unknown for a run that did not get there.
+  double training_loss(std::size_t run) const;
   // The latest snapshots of the run and the baseline after equally many training tokens; nullopt without such, and for
   // the baseline itself.
   struct Pair {
@@ -37,7 +57,8 @@ struct Study {
   std::optional<Pair> common_snapshots(std::size_t run) const;
 };
 
-// Throws what read_runs throws.
+// Reads the runs, finds what they are compared by and gives each its label. The runs' order is kept, but a group's
+// come together and the baseline's first. Throws what read_run throws.
 Study make_study(const std::vector<std::filesystem::path>& directories, const Thresholds& thresholds);
 
 // summary_table.cpp, scale_free_table.cpp, place_tables.cpp: shown on the page, and written to files.
@@ -53,12 +74,15 @@ std::vector<Table> training_tables(const Study& study);
 struct Finding {
   int run = -1;
   std::string text;
+  bool over_seeds = false;  // about the run's whole group
 };
 
+struct SeedComparison;  // seeds.h
+
 // findings.cpp, scale_remarks.cpp
-std::vector<Finding> findings(const Study& study);
+std::vector<Finding> findings(const Study& study, const SeedComparison& seeds);
 // What these runs' scale can and cannot show (reference section 6), from their own numbers.
-std::vector<Finding> scale_remarks(const Study& study);
+std::vector<Finding> scale_remarks(const Study& study, const SeedComparison& seeds);
 
 // figures_*.cpp
 Section magnitude_section(const Study& study);

@@ -78,11 +78,6 @@ void add_held_out(const Study& study, std::size_t run, Row& row) {
   row.push_back(number_cell(point->tokens));
 }
 
-double loss_of(const Study& study, std::size_t run) {
-  const auto& metrics = study.runs[run].metrics;
-  return metrics ? metrics->smoothed_loss_at(study.equal_tokens) : kUnknown;
-}
-
 // Speed depends on the machine and its load more than on the variant, so it is given with its spread and not compared.
 void add_speed(const Run& run, Row& row) {
   const Speed speed = run.metrics ? run.metrics->speed() : Speed{};
@@ -152,9 +147,9 @@ Table summary_table(const Study& study) {
     add_main_figures(study, run, row);
     add_figures_without_bos(without, row);
     add_held_out(study, run, row);
-    row.push_back(number_cell(loss_of(study, run), 4));
+    row.push_back(number_cell(study.training_loss(run), 4));
     if (study.baseline && *study.baseline != run) {
-      row.back().note = format_change(loss_of(study, run), loss_of(study, *study.baseline));
+      row.back().note = format_change(study.training_loss(run), study.training_loss(*study.baseline));
     }
     row.push_back(number_cell(study.equal_tokens));
     row.push_back(Cell::of(study.runs[run].tokens_seen(), format_amount(study.runs[run].tokens_seen())));

@@ -8,58 +8,18 @@
 #include <set>
 #include <tuple>
 
-#include "analysis/report/format.h"
+#include "analysis/report/svg_intervals.h"
 #include "analysis/report/svg_scale.h"
+#include "analysis/report/svg_writer.h"
 
 namespace headroom::report {
 namespace {
 
-constexpr const char* kInk = "#1f2933";
-constexpr const char* kMuted = "#66717e";
-constexpr const char* kGrid = "#e4e8ec";
 constexpr int kColorLevels = 64;
 
 // Room around a panel's plot for its title, labels and ticks, in pixels.
 struct Margins {
   double left = 66, right = 18, top = 30, bottom = 48;
-};
-
-struct Box {
-  double x, y, width, height;
-};
-
-// Roughly the width of a sans-serif text; only spacing depends on it.
-double text_width(const std::string& text, double size) {
-  const auto continuation = [](char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; };
-  return 0.56 * size * static_cast<double>(text.size() - std::count_if(text.begin(), text.end(), continuation));
-}
-
-class Writer {
- public:
-  explicit Writer(const std::vector<std::string>& run_colors) : run_colors_(run_colors) {}
-
-  std::string color(int run) const { return run < 0 ? kInk : run_colors_.at(static_cast<std::size_t>(run)); }
-
-  void text(double x, double y, const std::string& words, double size, const char* anchor, const char* fill,
-            const std::string& extra = {}) {
-    out += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" font-size=\"{}\" text-anchor=\"{}\" fill=\"{}\"{}>{}</text>\n",
-                       x, y, size, anchor, fill, extra, escape_markup(words));
-  }
-
-  void line(double x1, double y1, double x2, double y2, const std::string& stroke, const std::string& extra = {}) {
-    out += fmt::format("<line x1=\"{:.1f}\" y1=\"{:.1f}\" x2=\"{:.1f}\" y2=\"{:.1f}\" stroke=\"{}\"{}/>\n", x1, y1, x2,
-                       y2, stroke, extra);
-  }
-
-  void rect(const Box& box, const std::string& fill, const std::string& extra = {}) {
-    out += fmt::format("<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill=\"{}\"{}/>\n", box.x,
-                       box.y, box.width, box.height, fill, extra);
-  }
-
-  std::string out;
-
- private:
-  const std::vector<std::string>& run_colors_;
 };
 
 std::string dash(Stroke stroke) {
@@ -77,6 +37,7 @@ std::string dash(Stroke stroke) {
 
 void draw_frame(Writer& w, const Panel& panel, const Box& box) {
   w.text(box.x, box.y - 10, panel.title, 12.5, "start", kInk, " font-weight=\"600\"");
+  if (panel.kind == PanelKind::intervals) return;  // its axes are its own
   w.text(box.x + box.width / 2, box.y + box.height + 36, panel.x.label, 11.5, "middle", kMuted);
   const double x = box.x - 48;
   const double y = box.y + box.height / 2;
@@ -99,6 +60,26 @@ void draw_rules(Writer& w, const Panel& panel, const Scale& scale, const Box& bo
   }
 }
 
+// Between a line's low and high; gaps where one cannot be shown.
+void draw_area(Writer& w, const Series& series, const Scale& x, const Scale& y, const Box& box) {
+  const auto shows = [&](std::size_t i) {
+    return std::isfinite(series.low[i]) && std::isfinite(series.high[i]) && (!y.log || series.low[i] > 0.0) &&
+           (!x.log || series.x[i] > 0.0);
+  };
+  const auto point = [&](std::size_t i, double value) {
+    return fmt::format("{:.1f} {:.1f}", box.x + box.width * x(series.x[i]), box.y + box.height * (1.0 - y(value)));
+  };
+  for (std::size_t i = 0; i < series.low.size(); ++i) {
+    if (!shows(i)) continue;
+    std::size_t end = i;
+    std::string path = "M";
+    for (; end < series.low.size() && shows(end); ++end) path += (end > i ? "L" : "") + point(end, series.high[end]);
+    for (std::size_t k = end; k > i; --k) path += "L" + point(k - 1, series.low[k - 1]);
+    w.out += fmt::format("<path d=\"{}Z\" fill=\"{}\" opacity=\"0.16\"/>\n", path, w.color(series.color));
+    i = end;
+  }
+}
+
 void draw_lines(Writer& w, const Panel& panel, const Scale& x, const Scale& y, const Box& box) {
   draw_y_axis(w, panel, y, box);
   for (const Tick& tick : ticks(x, std::max(3, static_cast<int>(box.width / 70)), panel.x.whole)) {
@@ -108,6 +89,7 @@ void draw_lines(Writer& w, const Panel& panel, const Scale& x, const Scale& y, c
   }
   w.line(box.x, box.y + box.height, box.x + box.width, box.y + box.height, kMuted);
   draw_rules(w, panel, y, box);
+  for (const Series& series : panel.series) draw_area(w, series, x, y, box);
   for (const Series& series : panel.series) {
     const std::string color = w.color(series.color);
     std::string path;
@@ -153,6 +135,10 @@ void draw_bars(Writer& w, const Panel& panel, const Scale& y, const Box& box) {
       w.rect({box.x + group * (static_cast<double>(c) + 0.1) + bar * static_cast<double>(s),
               box.y + box.height - height, bar * 0.92, height},
              w.color(series.color), fmt::format(" opacity=\"{}\"", series.opacity));
+      if (c >= series.low.size() || !std::isfinite(series.low[c]) || (y.log && series.low[c] <= 0.0)) continue;
+      const double middle = box.x + group * (static_cast<double>(c) + 0.1) + bar * (static_cast<double>(s) + 0.46);
+      w.line(middle, box.y + box.height * (1.0 - y(series.low[c])), middle,
+             box.y + box.height * (1.0 - y(series.high[c])), kInk);
     }
   }
   w.line(box.x, box.y + box.height, box.x + box.width, box.y + box.height, kMuted);
@@ -267,6 +253,7 @@ double draw_legend(Writer& w, const std::vector<LegendItem>& items, double left,
 Box plot_size(const View& view) {
   const Panel& panel = view.panels.front();
   if (view.tiles) return {0, 0, 74, 74};
+  if (panel.kind == PanelKind::intervals) return {0, 0, 240, intervals_height(panel)};
   if (panel.kind != PanelKind::heat) return view.panels.size() == 1 ? Box{0, 0, 640, 300} : Box{0, 0, 330, 210};
   const auto columns = static_cast<double>(panel.x.categories.size());
   const auto rows = static_cast<double>(panel.y.categories.size());
@@ -277,6 +264,10 @@ Box plot_size(const View& view) {
 Margins margins_of(const View& view) {
   if (view.tiles) return {.left = 4, .right = 4, .top = 16, .bottom = 2};
   Margins margins;
+  if (view.panels.front().kind == PanelKind::intervals) {
+    margins.left = std::max(66.0, names_width(view.panels.front()) + 20);
+    return margins;
+  }
   if (view.panels.front().kind != PanelKind::heat) return margins;
   double widest = 0.0;
   for (const Panel& panel : view.panels) {
@@ -331,7 +322,9 @@ std::string to_svg(const std::string& title, const View& view, const std::vector
       continue;
     }
     const std::vector<const Panel*> scope = view.shared ? all : std::vector<const Panel*>{&panel};
-    if (panel.kind == PanelKind::lines) {
+    if (panel.kind == PanelKind::intervals) {
+      draw_intervals(w, panel, box);
+    } else if (panel.kind == PanelKind::lines) {
       draw_lines(w, panel, x_scale(scope), y_scale(scope), box);
     } else {
       draw_bars(w, panel, y_scale(scope), box);

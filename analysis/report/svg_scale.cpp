@@ -66,7 +66,13 @@ Scale y_scale(const std::vector<const Panel*>& panels) {
   const bool bars = panels.front()->kind == PanelKind::bars;
   for (const Panel* panel : panels) {
     for (const Series& series : panel->series) {
-      for (const double value : series.y) extent.add(value, log);
+      for (const auto* values : {&series.y, &series.low, &series.high}) {
+        for (const double value : *values) extent.add(value, log);
+      }
+    }
+    if (panel->band) {
+      extent.add(panel->band->low, log);
+      extent.add(panel->band->high, log);
     }
     for (const Rule& rule : panel->rules) {
       extent.add(rule.value, log);

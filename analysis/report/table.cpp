@@ -24,15 +24,17 @@ std::string csv_line(const std::vector<std::string>& fields) {
   return fmt::format("{}\r\n", fmt::join(fields, ","));
 }
 
+std::string dot_html(int run, const std::vector<std::string>& run_colors) {
+  if (run < 0) return {};
+  return fmt::format("<i class=\"dot\" style=\"background:{}\"></i>", run_colors.at(static_cast<std::size_t>(run)));
+}
+
 std::string cell_html(const Cell& cell, const std::vector<std::string>& run_colors) {
-  std::string out;
-  if (cell.color >= 0) {
-    out += fmt::format("<i class=\"dot\" style=\"background:{}\"></i>",
-                       run_colors.at(static_cast<std::size_t>(cell.color)));
-  }
+  std::string out = dot_html(cell.color, run_colors);
   out += cell.badge.empty() ? escape_markup(cell.text)
                             : fmt::format("<b class=\"badge {}\">{}</b>", cell.badge, escape_markup(cell.text));
   if (!cell.note.empty()) out += fmt::format("<small>{}</small>", escape_markup(cell.note));
+  if (!cell.mark.empty()) out += fmt::format("<b class=\"mark\">{}</b>", escape_markup(cell.mark));
   return out;
 }
 
@@ -79,15 +81,16 @@ std::string to_html(const Table& table, const std::vector<std::string>& run_colo
   std::string out = "<div class=\"scroll\"><table><thead><tr>";
   for (const Column& column : table.columns) {
     if (column.title.empty()) continue;
-    out += fmt::format("<th{} title=\"{}\">{}</th>", column.number ? " class=\"number\"" : "",
-                       escape_markup(column.help), escape_markup(column.title));
+    out += fmt::format("<th{} title=\"{}\">{}{}</th>", column.number ? " class=\"number\"" : "",
+                       escape_markup(column.help), dot_html(column.color, run_colors), escape_markup(column.title));
   }
   out += "</tr></thead><tbody>\n";
   for (const auto& row : table.rows) {
     out += "<tr>";
     for (std::size_t i = 0; i < row.size(); ++i) {
       if (table.columns[i].title.empty()) continue;
-      out += fmt::format("<td{}>{}</td>", table.columns[i].number ? " class=\"number\"" : "",
+      out += fmt::format("<td{}{}>{}</td>", table.columns[i].number ? " class=\"number\"" : "",
+                         row[i].help.empty() ? "" : fmt::format(" title=\"{}\"", escape_markup(row[i].help)),
                          cell_html(row[i], run_colors));
     }
     out += "</tr>\n";

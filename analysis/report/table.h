@@ -14,6 +14,7 @@ struct Column {
   std::string title{};  // heading in HTML
   std::string help{};   // what it means, with its unit
   bool number = true;   // right-aligned
+  int color = -1;       // index of a run whose colour is shown before the title
 };
 
 struct Cell {
@@ -22,9 +23,11 @@ struct Cell {
   std::string note{};      // HTML: a second, smaller line
   std::string badge{};     // HTML: "good", "bad" or "plain" draws the text as a badge
   int color = -1;          // HTML: index of a run whose colour is shown before the text
+  std::string mark{};      // HTML: what stands out about the value, on a line of its own
+  std::string help{};      // HTML: what the text means
 
   static Cell of(nlohmann::json value, std::string text, std::string note = {}) {
-    return {std::move(value), std::move(text), std::move(note), {}, -1};
+    return {std::move(value), std::move(text), std::move(note), {}, -1, {}, {}};
   }
 };
 

@@ -21,9 +21,13 @@ std::vector<const SetMeasures*> judged_sets(const Study& study, std::size_t run)
 Mitigated mitigated_in(const Study& study, std::size_t run, const SetMeasures& m) {
   if (m.verdict() == Verdict::massive) return Mitigated::no;
   if (m.verdict() == Verdict::unknown) return Mitigated::unknown;
-  const SetMeasures* base =
-      study.baseline && *study.baseline != run ? find_set(study.sets(*study.baseline), m.set.key) : nullptr;
-  return base && base->verdict() == Verdict::massive ? Mitigated::yes : Mitigated::none_seen;
+  if (!study.baseline_group) return Mitigated::none_seen;
+  const auto& baselines = study.groups[*study.baseline_group].runs;
+  const bool baseline_massive = std::all_of(baselines.begin(), baselines.end(), [&](std::size_t base) {
+    const SetMeasures* other = base == run ? nullptr : find_set(study.sets(base), m.set.key);
+    return other && other->verdict() == Verdict::massive;
+  });
+  return baseline_massive ? Mitigated::yes : Mitigated::none_seen;
 }
 
 std::string layers(const char* what, const std::vector<std::int64_t>& list) {

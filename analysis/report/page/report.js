@@ -1,5 +1,5 @@
 // Draws the figures that analysis/report/figure.h describes, interactively, with d3 (version 3). The page's data is one
-// JSON object: {runs: [{name, color}], palettes: {name: [colours]}, figures: [...]}.
+// JSON object: {runs: [{name, color}], groups: [{name, runs}] with seeds, palettes: {name: [colours]}, figures: [...]}.
 (function () {
   "use strict";
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -72,7 +72,7 @@
   function yScale(panels, height) {
     const log = panels[0].y.log;
     const bars = panels[0].kind === "bars";
-    let [low, high] = extent(panels, (p) => [].concat(...shownSeries(p).map((s) => s.y), ...(p.rules || []).map((r) => (log ? [r.value, r.value * 1.5] : [r.value]))), log);  // room for its label
+    let [low, high] = extent(panels, (p) => [].concat(...shownSeries(p).map((s) => s.y.concat(s.low || [], s.high || [])), p.band ? [p.band.low, p.band.high] : [], ...(p.rules || []).map((r) => (log ? [r.value, r.value * 1.5] : [r.value]))), log);  // room for its label
     if (log) {
       if (bars) low /= 2;
       low = Math.pow(10, Math.floor(Math.log10(low) * 2 + 1e-9) / 2);
@@ -144,6 +144,9 @@
     rules(g, panel, y, width);
     const shows = (v) => known(v) && (!panel.y.log || v > 0);
     const series = shownSeries(panel);
+    series.filter((s) => s.low).forEach((s) => g.append("path").datum(s.y.map((_, i) => ({ x: s.x[i], low: s.low[i], high: s.high[i] })))
+      .attr("d", d3.svg.area().defined((p) => shows(p.low) && shows(p.high)).x((p) => x(p.x)).y0((p) => y(p.low)).y1((p) => y(p.high)))
+      .attr({ fill: runColor(s.color), opacity: 0.16 }));
     series.forEach((s) => {
       const points = s.y.map((v, i) => ({ x: s.x[i], y: v }));
       if (s.stroke !== "points") {
@@ -196,9 +199,47 @@
       g.append("rect").attr({ x: group * (c + 0.1) + bar * k, y: y(value), width: bar * 0.92, height: Math.max(0, height - y(value)), rx: 1.5, fill: runColor(s.color) })
         .on("mousemove", () => showTip(d3.event, `${dot(runColor(s.color))}${escape(s.name)}<br>${escape(panel.x.categories[c])}: <b>${format(value)}</b> ${escape((s.notes || [])[c] || "")}`))
         .on("mouseout", hideTip);
+      if (!s.low || !known(s.low[c]) || (panel.y.log && s.low[c] <= 0)) return;
+      const middle = group * (c + 0.1) + bar * (k + 0.46);
+      g.append("line").attr("class", "whisker").attr({ x1: middle, x2: middle, y1: y(s.low[c]), y2: y(s.high[c]) });
     }));
     g.append("line").attr("class", "axis").attr({ x1: 0, x2: width, y1: height, y2: height });
     rules(g, panel, y, width);
+  }
+
+  // On their side: categories downwards, single values below their mean and its whisker.
+  function drawIntervals(node, panel) {
+    const rows = panel.x.categories;
+    const row = 26;
+    const left = Math.min(150, textWidth(rows) + 14);
+    const width = Math.max(140, node.clientWidth - left - 14);
+    const height = rows.length * row;
+    const g = d3.select(node).append("svg").attr("height", height + 46).append("g").attr("transform", `translate(${left},6)`);
+    const value = yScale([panel], 1);
+    const at = value.copy().range([0, width]);
+    const shows = (v) => known(v) && (!panel.y.log || v > 0);
+    if (panel.band && shows(panel.band.low) && shows(panel.band.high)) {
+      g.append("rect").attr("class", "band").attr({ x: at(panel.band.low), width: Math.max(1, at(panel.band.high) - at(panel.band.low)), height: height });
+    }
+    ticksOf(at, panel.y, Math.max(2, Math.floor(width / 70))).forEach((tick) => {
+      g.append("line").attr("class", "grid").attr({ x1: at(tick.value), x2: at(tick.value), y2: height });
+      g.append("text").attr({ x: at(tick.value), y: height + 16, "text-anchor": "middle" }).text(tick.label);
+    });
+    g.append("line").attr("class", "axis").attr({ x2: width, y1: height, y2: height });
+    g.append("text").attr({ x: width / 2, y: height + 34, "text-anchor": "middle" }).text(panel.y.label);
+    rows.forEach((name, r) => g.append("text").attr({ x: -8, y: row * (r + 0.5) + 3.6, "text-anchor": "end" }).text(name));
+    shownSeries(panel).forEach((s) => s.y.forEach((v, i) => {
+      const single = s.stroke === "points";
+      const y = row * (s.x[i] + 0.5) + (single ? 6 : -4);
+      const mark = g.append("g");
+      if (s.low && shows(s.low[i]) && shows(s.high[i])) {
+        mark.append("line").attr({ x1: at(s.low[i]), x2: at(s.high[i]), y1: y, y2: y, stroke: runColor(s.color), "stroke-width": 2.6, "stroke-linecap": "round" });
+      }
+      if (shows(v)) mark.append("circle").attr({ cx: at(v), cy: y, r: single ? 2.8 : 4.4, fill: runColor(s.color), opacity: s.opacity });
+      const range = s.low && known(s.low[i]) ? ` (${format(s.low[i])} – ${format(s.high[i])})` : "";
+      mark.on("mousemove", () => showTip(d3.event, `${dot(runColor(s.color))}${escape(rows[s.x[i]])}<br><b>${format(v)}</b>${range}<br>${escape((s.notes || [])[i] || "")}`))
+        .on("mouseout", hideTip);
+    }));
   }
 
   // ---- heat maps ----
@@ -376,6 +417,7 @@
       const scope = view.shared ? panels : [panel];
       if (panel.kind === "lines") drawLines(nodes[i], panel, scope, columns > 1 ? 190 : 300);
       if (panel.kind === "bars") drawBars(nodes[i], panel, scope, 260);
+      if (panel.kind === "intervals") drawIntervals(nodes[i], panel);
       if (panel.kind === "heat") drawHeat(nodes[i], panel, columns > 1 ? 17 : 20);
     });
   }
@@ -409,15 +451,16 @@
 
   // ---- switches for runs ----
   const chips = document.querySelector("nav .runs");
-  if (data.runs.length > 1) {
-    data.runs.forEach((run, i) => {
+  const switches = data.groups || data.runs.map((run, i) => ({ name: run.name, runs: [i] }));
+  if (switches.length > 1) {
+    switches.forEach((one) => {
       const chip = make("button", "chip", chips);
-      chip.innerHTML = dot(run.color) + escape(run.name);
+      chip.innerHTML = dot(runColor(one.runs[0])) + escape(one.name);
       chip.title = "show or hide in all figures";
       chip.setAttribute("aria-pressed", "true");
       chip.addEventListener("click", () => {
-        if (!hidden.delete(i)) hidden.add(i);
-        chip.setAttribute("aria-pressed", String(!hidden.has(i)));
+        one.runs.forEach((run) => { if (!hidden.delete(run)) hidden.add(run); });
+        chip.setAttribute("aria-pressed", String(!hidden.has(one.runs[0])));
         drawn.forEach((redraw) => redraw());
       });
     });
