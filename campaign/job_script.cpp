@@ -41,6 +41,15 @@ class Script {
   std::string text_;
 };
 
+}  // namespace
+
+std::string array_of(const Campaign& campaign, const std::vector<std::string>& tasks) {
+  const int most = campaign.resources.at_once;
+  return fmt::format("{}{}", fmt::join(tasks, ","), most > 0 ? fmt::format("%{}", most) : "");
+}
+
+namespace {
+
 std::string seeds_text(const JobPlan& plan) {
   std::vector<std::uint64_t> seeds;
   for (const RunEntry* run : plan.runs) seeds.push_back(run->seed);
@@ -51,8 +60,15 @@ std::string seeds_text(const JobPlan& plan) {
   return consecutive ? fmt::format("{}-{}", seeds.front(), seeds.back()) : list;
 }
 
+// Where a job prints. %a is the array's task; a % of the directory's own is none of Slurm's.
+std::string output_option(const Campaign& campaign, const std::string& log) {
+  std::string directory;
+  for (const char c : campaign.log("").parent_path().string()) directory += c == '%' ? "%%" : std::string(1, c);
+  return "--output=" + quoted(fmt::format("{}/{}.log", directory, log));
+}
+
 void site_options(const Site& site, Script& script) {
-  script.option("--partition=" + site.partition);
+  script.option("--partition=" + quoted(site.partition));
   const auto optional = [&](const char* name, const std::string& value) {
     if (!value.empty()) script.option(fmt::format("--{}={}", name, quoted(value)));
   };
@@ -68,15 +84,16 @@ void job_options(const Campaign& campaign, const JobPlan& plan, Script& script) 
   const Site& site = *campaign.site;
   script.option(fmt::format("--job-name={}-{}", campaign.name, plan.name));
   if (plan.array()) {
-    const std::string limit = resources.at_once > 0 ? fmt::format("%{}", resources.at_once) : "";
-    script.option("--array=" + seeds_text(plan) + limit, "a task a seed");
+    script.option("--array=" + array_of(campaign, {seeds_text(plan)}), "a task a seed");
   }
   site_options(site, script);
   script.option(fmt::format("--nodes={}", resources.nodes));
   script.option(fmt::format("--ntasks-per-node={}", resources.ranks_per_node),
                 resources.gpus_per_node > 0 ? "a rank a GPU" : "ranks");
   if (resources.gpus_per_node > 0) {
-    script.option(fmt::format(fmt::runtime(site.gpu_option), resources.gpus_per_node));
+    std::string option = site.gpu_option;
+    option.replace(option.find("{}"), 2, std::to_string(resources.gpus_per_node));
+    script.option(option);
   }
   script.option(fmt::format("--cpus-per-task={}", resources.threads), "threads of a rank");
   if (site.exclusive) script.option("--exclusive");
@@ -92,7 +109,7 @@ void job_options(const Campaign& campaign, const JobPlan& plan, Script& script) 
   script.option("--requeue", "when a node is lost");
   script.option("--open-mode=append", "a requeued job goes on in its log");
   const std::string log = plan.array() ? plan.runs.front()->group + "-seed%a" : plan.runs.front()->name;
-  script.option("--output=" + campaign.log(log).string());
+  script.option(output_option(campaign, log));
 }
 
 void words_about(const Campaign& campaign, const JobPlan& plan, Script& script) {
@@ -104,6 +121,11 @@ void words_about(const Campaign& campaign, const JobPlan& plan, Script& script) 
 
 // Shared by both: what a job writes down, and how signals get to the ranks.
 constexpr const char* kOnRanks = R"sh(
+# Half a line, of a script that was killed or a disk that was full, must not swallow the next one.
+mend_journal() {
+  [ -z "$(tail -c 1 "$attempts" 2>/dev/null)" ] || sed -i '$d' "$attempts"
+}
+
 # Runs a verb of headroom on all ranks. A signal for this script reaches them at once; bash would wait for them first.
 signals=0
 terminated=no
@@ -169,7 +191,6 @@ std::string slurm_script(const Campaign& campaign, const JobPlan& plan, const st
       "# queue until the run is done or more time would not help. What it does it tells in journal/, which is what");
   script.line("# `headroom campaign status` reads.");
   script.line();
-  script.line("set -u");
   script.line("campaign=" + quoted(campaign.directory.string()));
   if (plan.array()) {
     script.line(fmt::format("run={}-seed$SLURM_ARRAY_TASK_ID", plan.runs.front()->group));
@@ -178,6 +199,7 @@ std::string slurm_script(const Campaign& campaign, const JobPlan& plan, const st
     script.line("run=" + plan.runs.front()->name);
     script.line("job=$SLURM_JOB_ID");
   }
+  script.line("attempts=$campaign/journal/$run.attempts.jsonl");
   script.line("submission=$1");
 
   script.line();
@@ -201,14 +223,15 @@ std::string slurm_script(const Campaign& campaign, const JobPlan& plan, const st
         site.mpirun_options.empty() ? "" : " " + fmt::format("{}", fmt::join(site.mpirun_options, " "))));
   }
   script.line("headroom=(" + (site.container.empty() ? "" : site.container + " ") + quoted(program.string()) + ")");
+  script.line("set -u  # not before: a site's own scripts may use what is not set");
 
   script.lines(R"sh(
 # ---- helpers ----
 # Writes down what happens: tell EVENT [STATUS]
 tell() {
+  mend_journal
   printf '{"time": "%s", "event": "%s", "status": %d, "job": "%s", "submission": "%s", "nodes": "%s", "process": %d}\n' \
-    "$(date -u +%FT%TZ)" "$1" "${2:-0}" "$job" "$submission" "$SLURM_JOB_NODELIST" $$ \
-    >>"$campaign/journal/$run.attempts.jsonl"
+    "$(date -u +%FT%TZ)" "$1" "${2:-0}" "$job" "$submission" "$SLURM_JOB_NODELIST" $$ >>"$attempts"
 }
 )sh");
   script.lines(kOnRanks);
@@ -221,12 +244,13 @@ tell() {
   script.line("  fi");
   script.lines(R"sh(  tell requeued "$status"
   trap '' TERM  # what requeueing sends to this script
-  local excluded
-  excluded=$(squeue --noheader --jobs="$job" --format=%x | grep -v null)
-  scontrol requeue "$job" || tell ended "$status"
+  local excluded=""
   if [ -s "$unfit" ]; then
-    scontrol update JobId="$job" ExcNodeList="$(printf '%s\n' $excluded | cat - "$unfit" | paste -sd,)"
+    excluded=$({ squeue --noheader --jobs="$job" --format=%x; cat "$unfit"; } | grep -v -e null -e '^$' |
+      sort -u | paste -sd,)
   fi
+  scontrol requeue "$job" || tell ended "$status"
+  [ -z "$excluded" ] || scontrol update JobId="$job" ExcNodeList="$excluded"
 }
 )sh");
   script.line();
@@ -238,7 +262,9 @@ tell() {
                   "--bad-nodes \"$unfit\" \\\n  --max-skew {} --slow-ratio {}",
                   site.max_skew, site.slow_ratio));
   script.lines(R"sh(status=$?
-[ "$signals" -eq 0 ] || status=75  # told to stop before training began
+if [ "$signals" -gt 0 ] || [ -e "$campaign/journal/$run.stop" ]; then
+  status=75  # told to stop before training began
+fi
 if [ "$status" -eq 0 ]; then
   on_ranks train "$campaign/configs/$run.toml" --resume
   status=$?
@@ -258,7 +284,7 @@ std::string report_script(const Campaign& campaign, const std::filesystem::path&
   script.option("--ntasks=1");
   script.option("--time=01:00:00");
   script.option("--open-mode=append");
-  script.option("--output=" + campaign.log("report").string());
+  script.option(output_option(campaign, "report"));
   script.line();
   script.line(fmt::format(
       "# The report over all runs of the campaign {}. Submitted by `headroom campaign run` behind their jobs;",
@@ -283,6 +309,7 @@ std::string local_script(const Campaign& campaign, const RunEntry& run, const st
   script.line("set -u");
   script.line("campaign=" + quoted(campaign.directory.string()));
   script.line("run=" + run.name);
+  script.line("attempts=$campaign/journal/$run.attempts.jsonl");
   script.line("slot=$1");
   script.line("cores=$2");
   script.line();
@@ -293,7 +320,8 @@ std::string local_script(const Campaign& campaign, const RunEntry& run, const st
   if (campaign.resources.threads > 0) script.line(fmt::format("export OMP_NUM_THREADS={}", campaign.resources.threads));
   if (campaign.resources.gpus_per_node > 0) {
     const int gpus = campaign.resources.gpus_per_node;
-    script.line(fmt::format("export CUDA_VISIBLE_DEVICES=$(seq -s, $((slot * {0})) $((slot * {0} + {0} - 1)))", gpus));
+    script.line(fmt::format("CUDA_VISIBLE_DEVICES=$(seq -s, $((slot * {0})) $((slot * {0} + {0} - 1)))", gpus));
+    script.line("export CUDA_VISIBLE_DEVICES");
   }
   script.line(fmt::format("launch=(taskset --cpu-list \"$cores\" mpirun -n {} --oversubscribe --bind-to none)",
                           campaign.resources.ranks()));
@@ -302,8 +330,9 @@ std::string local_script(const Campaign& campaign, const RunEntry& run, const st
 # ---- helpers ----
 # Writes down what happens: tell EVENT [STATUS]
 tell() {
+  mend_journal
   printf '{"time": "%s", "event": "%s", "status": %d, "submission": "local", "nodes": "%s", "process": %d, "slot": %d}\n' \
-    "$(date -u +%FT%TZ)" "$1" "${2:-0}" "$(hostname)" $$ "$slot" >>"$campaign/journal/$run.attempts.jsonl"
+    "$(date -u +%FT%TZ)" "$1" "${2:-0}" "$(hostname)" $$ "$slot" >>"$attempts"
 }
 )sh");
   script.lines(kOnRanks);
@@ -313,8 +342,11 @@ again() { tell requeued "$status"; }
 
 # ---- train ----
 tell started
-on_ranks train "$campaign/configs/$run.toml" --resume
-status=$?
+status=75
+if [ ! -e "$campaign/journal/$run.stop" ]; then  # told to stop before training began
+  on_ranks train "$campaign/configs/$run.toml" --resume
+  status=$?
+fi
 )sh");
   script.lines(kOutcome);
   return std::move(script).text();

@@ -23,6 +23,9 @@ struct JobPlan {
 // A group's jobs: one array, whose tasks are the seeds; a job a run where a seed is too large for a task's number.
 std::vector<JobPlan> job_plans(const Campaign& campaign, const std::string& group);
 
+// Tasks as `sbatch --array` takes them, with the limit of how many run at a time.
+std::string array_of(const Campaign& campaign, const std::vector<std::string>& tasks);
+
 // For sbatch; takes the submission's name as its argument.
 std::string slurm_script(const Campaign& campaign, const JobPlan& plan, const std::filesystem::path& program);
 

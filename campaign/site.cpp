@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <regex>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -54,6 +55,16 @@ Site load_site(const std::filesystem::path& file) {
   for (const std::string& option : site.options) {
     if (!option.starts_with("--")) {
       refuse(file.string(), fmt::format("slurm.options: '{}' is no option", option), "Write \"--option=value\".");
+    }
+  }
+  if (!site.gpu_option.starts_with("--") || site.gpu_option.find("{}") == std::string::npos) {
+    refuse(file.string(), fmt::format("slurm.gpu_option = \"{}\" does not say how many", site.gpu_option),
+           "Write {} where their number on a node belongs: \"--gres=gpu:{}\".");
+  }
+  for (const auto& [name, value] : site.environment) {
+    static const std::regex variable("[A-Za-z_][A-Za-z0-9_]*");
+    if (!std::regex_match(name, variable)) {
+      refuse(file.string(), fmt::format("environment: '{}' cannot be a variable's name", name));
     }
   }
   return site;
