@@ -27,6 +27,12 @@ namespace fs = std::filesystem;
 
 constexpr int kFormat = 1;
 
+// The same for "campaigns/small" and "campaigns/small/".
+fs::path absolute_directory(const fs::path& directory) {
+  const fs::path path = fs::absolute(directory).lexically_normal();
+  return path.has_filename() ? path : path.parent_path();
+}
+
 void write_manifest(const Campaign& campaign) {
   const nlohmann::ordered_json manifest = {
       {"format", kFormat},
@@ -120,7 +126,7 @@ Campaign open_campaign(const fs::path& directory) {
                 "`headroom campaign run FILE` makes one, under campaigns/ unless --dir says otherwise.");
   }
   Campaign campaign;
-  campaign.directory = fs::absolute(directory).lexically_normal();
+  campaign.directory = absolute_directory(directory);
   try {
     const auto manifest = nlohmann::json::parse(read_file(file));
     if (const int format = manifest.at("format").get<int>(); format != kFormat) {
@@ -144,14 +150,8 @@ Campaign open_campaign(const fs::path& directory) {
 
 Campaign describe_campaign(const fs::path& directory, const Spec& spec, const std::vector<PlannedRun>& runs,
                            const std::optional<Site>& site, const std::string& launcher) {
-  Campaign campaign{fs::absolute(directory).lexically_normal(),
-                    spec.name,
-                    site,
-                    launcher,
-                    spec.resources,
-                    spec.budget,
-                    spec.report,
-                    {}};
+  Campaign campaign{
+      absolute_directory(directory), spec.name, site, launcher, spec.resources, spec.budget, spec.report, {}};
   for (const PlannedRun& run : runs) campaign.runs.push_back(entry_of(run));
   return campaign;
 }

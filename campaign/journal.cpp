@@ -130,8 +130,9 @@ std::vector<Attempt> Journal::attempts(const std::string& run) const {
   return attempts;
 }
 
-void Journal::retried(const std::string& run) const {
-  append(attempts_file(run), {{"event", "retried"}});
+void Journal::retried(const RunEntry& run) const {
+  const std::optional<Submission> last = submission_of(run);
+  append(attempts_file(run.name), {{"event", "retried"}, {"submission", last ? last->name : ""}});
 }
 
 void Journal::gave_up(const std::string& run, int status) const {

@@ -65,8 +65,8 @@ class Journal {
   // A last line that is cut off (the writer was killed) is left out. Throws ExitCode::bad_data naming file and line
   // for any other line that is no event.
   std::vector<Attempt> attempts(const std::string& run) const;
-  // For a run without a job: otherwise the job's script writes.
-  void retried(const std::string& run) const;
+  // For a run without a job: otherwise the job's script writes. What is submitted later is not meant by `retried`.
+  void retried(const RunEntry& run) const;
   void gave_up(const std::string& run, int status) const;
 
   std::filesystem::path attempts_file(const std::string& run) const;

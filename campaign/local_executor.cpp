@@ -90,11 +90,11 @@ bool is_script(int process, const fs::path& script) {
   return command.find(script.string()) != std::string::npos;
 }
 
-// The last start of a run whose script lives.
+// What the living script of a run said when it started; nullptr where it has not said it yet, or its last word already.
 const Attempt* last_start(const std::vector<Attempt>& attempts) {
-  const auto found = std::find_if(attempts.rbegin(), attempts.rend(),
-                                  [](const Attempt& attempt) { return attempt.event == AttemptEvent::started; });
-  return found == attempts.rend() ? nullptr : &*found;
+  const auto last = std::find_if(attempts.rbegin(), attempts.rend(),
+                                 [](const Attempt& attempt) { return attempt.event != AttemptEvent::retried; });
+  return last == attempts.rend() || last->event != AttemptEvent::started ? nullptr : &*last;
 }
 
 class Driver {
@@ -111,7 +111,10 @@ class Driver {
       const std::vector<RunStatus> runs = look();
       adopt(runs);
       if (!stopping_) start_what_waits(runs);
-      if (jobs_.empty()) return stopping_;
+      const bool others = std::any_of(runs.begin(), runs.end(), [&](const RunStatus& status) {
+        return status.state.phase == Phase::running && !known(status.run->name);  // and will be adopted
+      });
+      if (jobs_.empty() && !others) return stopping_;
       wait();
     }
   }
@@ -151,7 +154,7 @@ class Driver {
       if (status.state.phase != Phase::running || known(run)) continue;
       const std::vector<Attempt> attempts = journal_.attempts(run);
       const Attempt* start = last_start(attempts);
-      if (start == nullptr) continue;  // it has the lock, and is about to say so
+      if (start == nullptr) continue;
       Descriptor ended = watch_process(start->process);
       if (!is_script(start->process, script_file(campaign_, run))) ended = Descriptor();
       jobs_.push_back({run, start->process, std::move(ended), static_cast<std::size_t>(start->slot), false, 0});
@@ -267,7 +270,7 @@ bool train_here(const Campaign& campaign, const fs::path& program,
     const CampaignLock lock(campaign);
     for (const RunEntry& run : campaign.runs) {
       if (!fs::exists(campaign.stop_mark(run.name))) continue;
-      Journal(campaign).retried(run.name);
+      Journal(campaign).retried(run);
       fs::remove(campaign.stop_mark(run.name));
     }
     write_local_scripts(campaign, program);
@@ -281,10 +284,11 @@ void stop_here(const Campaign& campaign, const std::vector<RunStatus>& runs) {
   for (const RunStatus& status : runs) {
     const Phase phase = status.state.phase;
     if (phase == Phase::finished || phase == Phase::failed || phase == Phase::cancelled) continue;
+    // A script first says that it has started, and then looks for the mark: it sees one or the other.
     write_file_atomically(campaign.stop_mark(status.run->name), "");
     const std::vector<Attempt> attempts = journal.attempts(status.run->name);
     const Attempt* start = last_start(attempts);
-    if (phase != Phase::running || start == nullptr) continue;
+    if (start == nullptr || !script_is_alive(campaign, status.run->name)) continue;
     if (start->nodes != host_name()) {
       throw Error(ExitCode::usage, fmt::format("run {} runs on {}, not here", status.run->name, start->nodes),
                   "Call this on that host.");

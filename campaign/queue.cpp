@@ -109,12 +109,13 @@ PartitionLimits limits_of(const std::string& partition) {
                 "Is the scheduler up (`scontrol ping`)? Nothing was changed.");
   }
   PartitionLimits limits;
+  static const std::regex kind_of_nodes(R"(([^|]*)\|(\d{1,6})\s*)");  // anything else is a site's own banner
   std::istringstream lines(answer.output);
-  for (std::string line; std::getline(lines, line);) {  // a line a kind of nodes
-    const std::size_t bar = line.find('|');
-    if (bar == std::string::npos) continue;
-    limits.seconds = parse_slurm_duration(line.substr(0, bar));
-    limits.nodes += std::stoi(line.substr(bar + 1));
+  std::smatch parts;
+  for (std::string line; std::getline(lines, line);) {
+    if (!std::regex_match(line, parts, kind_of_nodes)) continue;
+    limits.seconds = parse_slurm_duration(parts[1]);
+    limits.nodes += std::stoi(parts[2]);
   }
   return limits;
 }

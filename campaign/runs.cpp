@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "campaign/names.h"
 #include "trainer/config_schema.h"
+#include "trainer/config_table.h"
 #include "trainer/start_up.h"
 
 namespace headroom::campaign {
@@ -66,6 +68,7 @@ RunConfig config_of(const Spec& spec, const Variant& variant, const std::vector<
 std::vector<PlannedRun> expand(const Spec& spec, const std::filesystem::path& runs_dir) {
   std::vector<PlannedRun> runs;
   std::map<std::string, std::string> by_fingerprint;
+  std::set<std::string> names;
   for (const Variant& variant : spec.variants) {
     for (const Point& point : combinations(spec.axes)) {
       const std::string group = variant.key + point.suffix;
@@ -75,12 +78,16 @@ std::vector<PlannedRun> expand(const Spec& spec, const std::filesystem::path& ru
           throw Error(ExitCode::bad_config, fmt::format("{}: '{}' is too long for a run's name", variant.place, name),
                       "Choose a shorter name for the variant, or an axis with shorter values.");
         }
+        if (!names.insert(name).second) {
+          throw Error(ExitCode::bad_config, fmt::format("{}: two runs would be called '{}'", variant.place, name),
+                      "Values of an axis must differ in more than what a name cannot hold; or rename the variant.");
+        }
         std::vector<std::string> settings = variant.settings;
         settings.insert(settings.end(), spec.settings.begin(), spec.settings.end());
         settings.insert(settings.end(), point.settings.begin(), point.settings.end());
         for (const std::string& own :
              {fmt::format("name=\"{}\"", name), fmt::format("seed={}", seed),
-              fmt::format("runs_dir=\"{}\"", runs_dir.string()),
+              "runs_dir=" + to_toml_literal(runs_dir.string()),
               fmt::format("parallel.threads={}", spec.resources.threads), std::string("parallel.data=0")}) {
           settings.push_back(own);
         }

@@ -16,8 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kReport = "report";
-
 // "llama-1b/tvr#2@3fa9c2e1": a name that no other campaign's submission has.
 std::string submission_name(const Campaign& campaign, const std::string& plan, std::size_t number) {
   return fmt::format("{}/{}#{}@{}", campaign.name, plan, number, hex_hash(campaign.directory.string()).substr(0, 8));
@@ -25,6 +23,14 @@ std::string submission_name(const Campaign& campaign, const std::string& plan, s
 
 fs::path script_file(const Campaign& campaign, const std::string& name) {
   return campaign.jobs() / (name + ".sbatch");
+}
+
+std::optional<Queue> queue_if_it_answers() {
+  try {
+    return read_queue();
+  } catch (const Error&) {
+    return {};
+  }
 }
 
 // What sbatch would take, and leave in the queue for ever.
@@ -67,9 +73,10 @@ class Submitter {
     if (jobs.empty()) return;
     const std::vector<std::string> older = queued_reports(jobs);
     if (covered_) return;
-    Submission submission{submission_name(campaign_, kReport, journal_.submissions(kReport).size() + 1), {}, {}, false};
+    Submission submission{
+        submission_name(campaign_, kReportName, journal_.submissions(kReportName).size() + 1), {}, {}, false};
     for (const std::string& job : jobs) submission.tasks[job] = "";
-    const std::string id = hand_over(kReport, submission, script_file(campaign_, kReport),
+    const std::string id = hand_over(kReportName, submission, script_file(campaign_, kReportName),
                                      {fmt::format("--dependency=afterany:{}", fmt::join(jobs, ":"))});
     say_(fmt::format("report: job {}, when they are over", id));
     cancel(older);
@@ -90,7 +97,7 @@ class Submitter {
     if (submission.tasks.empty()) return;
     std::vector<std::string> options;
     if (plan.array() && tasks.size() < plan.runs.size()) {
-      options.push_back(fmt::format("--array={}", fmt::join(tasks, ",")));  // over the script's own
+      options.push_back("--array=" + array_of(campaign_, tasks));  // over the script's own
     }
     const std::string id = hand_over(group, submission, script_file(campaign_, plan.name), options);
     submitted_.push_back(id);
@@ -106,7 +113,13 @@ class Submitter {
       journal_.submitted(group, submission.name, id);
       return id;
     } catch (const Error& error) {
-      const bool surely = error.code() == ExitCode::usage;  // else the next call looks in the queue
+      // What sbatch calls an error may have reached the scheduler all the same, and its answer been lost.
+      const std::optional<Queue> queue = queue_if_it_answers();
+      if (const auto id = queue ? find_submission(submission, {}, *queue) : std::nullopt) {
+        journal_.submitted(group, submission.name, *id);
+        return *id;
+      }
+      const bool surely = queue && error.code() == ExitCode::usage;  // else the next call looks in the queue
       if (surely) journal_.refused(group, submission.name, error.what());
       throw Error(
           error.code(), error.what(),
@@ -116,16 +129,16 @@ class Submitter {
     }
   }
 
-  // Reports of this campaign that are in the queue; notes whether one of them already waits for just these jobs.
+  // Reports of this campaign that are in the queue; notes whether one of them already waits for all these jobs.
   std::vector<std::string> queued_reports(const std::set<std::string>& jobs) {
     const Queue queue = read_queue();
     std::vector<std::string> older;
-    for (const Submission& submission : journal_.submissions(kReport)) {
+    for (const Submission& submission : journal_.submissions(kReportName)) {
       const auto job = submission.job ? submission.job : find_submission(submission, {}, queue);
       if (!job || find_job(queue, *job) == nullptr) continue;
       std::set<std::string> waits_for;
       for (const auto& [one, task] : submission.tasks) waits_for.insert(one);
-      if (waits_for == jobs) {
+      if (std::includes(waits_for.begin(), waits_for.end(), jobs.begin(), jobs.end())) {
         covered_ = true;
       } else {
         older.push_back(*job);
@@ -157,7 +170,7 @@ std::vector<fs::path> write_slurm_scripts(const Campaign& campaign, const fs::pa
   for (const std::string& group : campaign.groups()) {
     for (const JobPlan& plan : job_plans(campaign, group)) write(plan.name, slurm_script(campaign, plan, program));
   }
-  write(kReport, report_script(campaign, program));
+  write(kReportName, report_script(campaign, program));
   return written;
 }
 
@@ -169,7 +182,7 @@ void submit_to_slurm(const Campaign& campaign, const fs::path& program,
     const std::string& run = status.run->name;
     if (!fs::exists(campaign.stop_mark(run))) continue;
     // A job that is still saving itself goes back into the queue by itself.
-    if (status.state.phase == Phase::stopped) Journal(campaign).retried(run);
+    if (status.state.phase == Phase::stopped) Journal(campaign).retried(*status.run);
     fs::remove(campaign.stop_mark(run));
   }
   write_slurm_scripts(campaign, program);
@@ -180,7 +193,7 @@ void submit_to_slurm(const Campaign& campaign, const fs::path& program,
 
 bool report_is_queued(const Campaign& campaign) {
   const Queue queue = read_queue();
-  const std::vector<Submission> reports = Journal(campaign).submissions(kReport);
+  const std::vector<Submission> reports = Journal(campaign).submissions(kReportName);
   return std::any_of(reports.begin(), reports.end(),
                      [&](const Submission& report) { return find_submission(report, {}, queue).has_value(); });
 }
@@ -196,8 +209,8 @@ void stop_on_slurm(const Campaign& campaign, const std::vector<RunStatus>& runs)
     if (phase == Phase::running) running.push_back(*status.state.job);
     write_file_atomically(campaign.stop_mark(status.run->name), "");
   }
+  cancel(waiting);  // first: one of them might take the place of one that ends
   signal_scripts(running);
-  cancel(waiting);
 }
 
 }  // namespace headroom::campaign

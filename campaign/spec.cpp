@@ -165,8 +165,12 @@ class SpecReader {
       Variant variant;
       variant.key = std::string(key.str());
       variant.place = place_of(node, spec_.file);
+      variant.order = order_of(node);
       if (!is_plain_name(variant.key)) {
         refuse(variant.place, fmt::format("'{}' cannot be part of a run's name", variant.key), kPlainNames);
+      }
+      if (variant.key == kReportName) {
+        refuse(variant.place, fmt::format("a variant cannot be called '{}', as the report's own job is", kReportName));
       }
       if (const auto* config = node.as_string()) {
         variant.config = beside(config->get());
@@ -181,24 +185,21 @@ class SpecReader {
         refuse(variant.place, fmt::format("variants.{} wants a config's path or a table of keys", variant.key));
       }
       spec_.variants.push_back(std::move(variant));
-      order_.push_back({node.source().begin.line, node.source().begin.column});
     }
-    keep_the_files_order();
+    in_the_files_order(spec_.variants);
   }
 
-  // A table forgets the order of its keys; in reports and tables the file's is what people expect.
-  void keep_the_files_order() {
-    std::vector<std::size_t> by_place(order_.size());
-    for (std::size_t i = 0; i < by_place.size(); ++i) by_place[i] = i;
-    std::sort(by_place.begin(), by_place.end(), [&](std::size_t a, std::size_t b) { return order_[a] < order_[b]; });
-    std::vector<Variant> sorted;
-    for (const std::size_t index : by_place) sorted.push_back(std::move(spec_.variants[index]));
-    spec_.variants = std::move(sorted);
+  static FileOrder order_of(const toml::node& node) { return {node.source().begin.line, node.source().begin.column}; }
+
+  // A table forgets the order of its keys; in names, reports and tables the file's is what people expect.
+  template <typename Entry>
+  static void in_the_files_order(std::vector<Entry>& entries) {
+    std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return a.order < b.order; });
   }
 
   void read_axes(const toml::table& table) {
     each_config_key(table, "", spec_.file, [&](const std::string& key, const toml::node& node) {
-      Axis axis{key, {}, place_of(node, spec_.file)};
+      Axis axis{key, {}, place_of(node, spec_.file), order_of(node)};
       refuse_reserved(key, axis.place);
       const auto* values = node.as_array();
       if (values == nullptr || values->empty()) {
@@ -212,6 +213,7 @@ class SpecReader {
       }
       spec_.axes.push_back(std::move(axis));
     });
+    in_the_files_order(spec_.axes);
   }
 
   void read_settings(const toml::table& table) { spec_.settings = settings_of(table, spec_.file); }
@@ -242,7 +244,6 @@ class SpecReader {
   }
 
   Spec spec_;
-  std::vector<std::pair<toml::source_index, toml::source_index>> order_;
 };
 
 }  // namespace

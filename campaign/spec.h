@@ -5,9 +5,16 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace headroom::campaign {
+
+// The line and column that something has in the file.
+using FileOrder = std::pair<std::uint32_t, std::uint32_t>;
+
+// The report's job, under jobs/ and in the journal beside the runs' groups.
+inline constexpr const char* kReportName = "report";
 
 // One row of the ablation.
 struct Variant {
@@ -15,6 +22,7 @@ struct Variant {
   std::filesystem::path config;       // in place of the base; empty: the base
   std::vector<std::string> settings;  // "optim.tvr.enabled=true"
   std::string place;                  // where the file has it
+  FileOrder order;
 };
 
 // A config key that takes several values; runs are made of every combination.
@@ -22,6 +30,7 @@ struct Axis {
   std::string key;
   std::vector<std::string> values;  // TOML literals
   std::string place;
+  FileOrder order;
 };
 
 // What one run gets.

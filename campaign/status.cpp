@@ -34,8 +34,7 @@ void judge_the_queued(const QueuedJob& job, RunState& state) {
 void judge_by_last_word(const Evidence& evidence, RunState& state) {
   const bool on_slurm = evidence.queue != nullptr;
   const Attempt* last = evidence.attempts.empty() ? nullptr : &evidence.attempts.back();
-  if (on_slurm && last != nullptr && evidence.submission && last->event != AttemptEvent::retried &&
-      last->submission != evidence.submission->name) {
+  if (on_slurm && last != nullptr && evidence.submission && last->submission != evidence.submission->name) {
     last = nullptr;  // the newest submission has not said anything yet
   }
   if (last == nullptr || last->event == AttemptEvent::retried) {

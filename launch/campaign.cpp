@@ -328,7 +328,7 @@ class CampaignVerb : public Verb {
       const CampaignLock lock(campaign);
       for (const RunStatus& status : chosen(campaign)) {
         if (status.state.phase != Phase::failed && status.state.phase != Phase::cancelled) continue;
-        Journal(campaign).retried(status.run->name);
+        Journal(campaign).retried(*status.run);
         ++count;
       }
     }

@@ -9,6 +9,7 @@
 #include "campaign/duration.h"
 #include "campaign/runs.h"
 #include "campaign/site.h"
+#include "tests/data/support.h"
 #include "tests/scratch.h"
 #include "tests/source_dir.h"
 #include "trainer/config_schema.h"
@@ -108,6 +109,63 @@ TEST_F(CampaignFile, IsRefusedWithThePlaceAndASuggestion) {
   EXPECT_THAT(refusal("name = "), HasSubstr("not valid TOML"));
 }
 
+TEST_F(CampaignFile, TakesAxesInItsOrder) {
+  const auto all =
+      runs(kHead + "[variants]\nv = {}\n[axes]\n\"train.steps\" = [5]\noptim.lr = [0.1]\n\"optim.beta1\" = [0.5]\n");
+  EXPECT_EQ(all[0].name, "v-steps5-lr0.1-beta10.5-seed1");
+}
+
+TEST_F(CampaignFile, TakesKeysInEverySpelling) {
+  scratch_.file("tvr.toml", "optim.tvr.enabled = true\n");
+  for (const char* variant : {"[variants]\nv = { optim = { lr = 0.5 }, config = \"tvr.toml\" }\n",
+                              "[variants]\nv.optim.lr = 0.5\nv.config = \"tvr.toml\"\n",
+                              "[variants.v]\nconfig = \"tvr.toml\"\noptim.lr = 0.5\n",
+                              "[variants.v]\n\"optim.lr\" = 0.5\nconfig = \"tvr.toml\"\n"}) {
+    const auto all = runs(kHead + variant);
+    ASSERT_THAT(all, SizeIs(1)) << variant;
+    EXPECT_EQ(all[0].config.optim.lr, 0.5) << variant;
+    EXPECT_TRUE(all[0].config.optim.tvr.enabled) << variant;
+  }
+}
+
+TEST_F(CampaignFile, MakesPathsAbsoluteAndKeepsTheirLetters) {
+  const std::string text = kHead + "[variants]\nv = {}\n[set]\ndata.corpus = \"a/../corpus\"\n";
+  const auto all = expand(spec(text), "/it's \"mine\"\\runs");
+  EXPECT_EQ(all[0].config.data.corpus, std::filesystem::current_path() / "corpus");
+  EXPECT_EQ(all[0].config.runs_dir, "/it's \"mine\"\\runs");
+}
+
+TEST_F(CampaignFile, HasDefaults) {
+  const Spec plain = spec(kHead + "[variants]\nv = {}\n");
+  EXPECT_THAT(plain.seeds, ElementsAre(1U));
+  EXPECT_EQ(plain.resources.ranks(), 1);
+  EXPECT_EQ(plain.resources.seconds, 24 * 3600);
+  EXPECT_EQ(plain.resources.warning, 300);
+  EXPECT_EQ(plain.budget.restarts, 20);
+  EXPECT_EQ(plain.report.ratio, 1000.0);
+}
+
+TEST_F(CampaignFile, IsRefusedWhereTwoRunsWouldHaveOneName) {
+  EXPECT_THAT(refusal(kHead + "[variants]\nv = {}\n[axes]\n\"data.corpus\" = [\"a/b\", \"a_b\"]\n"),
+              HasSubstr("two runs would be called 'v-corpusa_b-seed1'"));
+  EXPECT_THAT(refusal(kHead + "[variants]\nreport = {}\n"),
+              AllOf(HasSubstr("c.toml:4"), HasSubstr("report's own job")));
+  EXPECT_THAT(refusal(kHead + "[variants]\n" + std::string(95, 'v') + " = {}\n"), HasSubstr("too long"));
+}
+
+TEST_F(CampaignFile, ThatIsMissingIsRefused) {
+  test::expect_error([&] { load_spec(scratch_ / "none.toml"); }, ExitCode::bad_config, {"none.toml"});
+}
+
+TEST_F(CampaignFile, ThatNeedsMoreMemoryThanThereIsOrACorpusThatIsNotThereIsRefusedByItsRun) {
+  const std::string gpu = "[variants]\nv = {}\n[resources]\ngpus_per_node = 1\n[set]\nmodel.vocab_size = 1000\n";
+  const Spec large = spec(kHead + gpu + "model.hidden_size = 32768\nmodel.n_heads = 64\nmodel.ffn_size = 131072\n");
+  test::expect_error([&] { cost_of(large, expand(large, "/runs"), {}); }, ExitCode::out_of_memory,
+                     {"v-seed1", "a GPU"});
+  const Spec lost = spec(kHead + "[variants]\nv = {}\n[set]\ndata.corpus = \"/nowhere\"\n");
+  test::expect_error([&] { cost_of(lost, expand(lost, "/runs"), {}); }, ExitCode::bad_data, {"v-seed1", "/nowhere"});
+}
+
 TEST_F(CampaignFile, ThatShipsBecomesEighteenRunsOnTheSitesThatShip) {
   const std::filesystem::path configs = std::filesystem::path(test::source_dir()) / "configs";
   for (const char* name : {"small", "llama-1b", "gpt2-124m"}) {
@@ -154,6 +212,10 @@ TEST_F(SiteFile, WithoutANeededKeyIsRefusedByItsName) {
               AllOf(HasSubstr("site.toml"), HasSubstr("slurm.partition")));
   EXPECT_THAT(site_refusal("name = \"S\"\nslurm.partition = \"p\"\n"), HasSubstr("node.cores"));
   EXPECT_THAT(site_refusal(kSite + "slurm.acount = \"x\"\n"), HasSubstr("'slurm.account'"));
+  EXPECT_THAT(site_refusal(kSite + "slurm.options = [\"mem=3G\"]\n"), HasSubstr("'mem=3G' is no option"));
+  EXPECT_THAT(site_refusal(kSite + "slurm.gpu_option = \"--gpus=4\"\n"), HasSubstr("how many"));
+  EXPECT_THAT(site_refusal(kSite + "environment.\"A-B\" = \"x\"\n"), HasSubstr("'A-B'"));
+  EXPECT_THAT(site_refusal(kSite + "environment.A = 3\n"), HasSubstr("a table of texts"));
   EXPECT_THAT(site_refusal(kSite + "launch.launcher = \"aprun\"\n"), HasSubstr("auto, srun, mpirun"));
 }
 
@@ -170,6 +232,9 @@ TEST_F(SiteFile, ThatLacksWhatRunsWantNamesBothNumbers) {
   resources.seconds = 7200;
   EXPECT_THAT(site_refusal(kSite + "slurm.max_time = \"01:00:00\"\n", resources),
               AllOf(HasSubstr("02:00:00"), HasSubstr("01:00:00")));
+  resources = {};
+  resources.memory_gb = 64;
+  EXPECT_THAT(site_refusal(kSite + "node.memory_gb = 32\n", resources), AllOf(HasSubstr("64 GB"), HasSubstr("has 32")));
 }
 
 TEST(Duration, IsReadAndWrittenAsSlurmDoes) {

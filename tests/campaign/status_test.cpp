@@ -141,6 +141,17 @@ TEST(Queue, IsReadFromSqueuesLines) {
   EXPECT_EQ(find_job(queue, "12"), nullptr);
 }
 
+TEST(Queue, WithoutTaskIsTheArraysNumber) {
+  EXPECT_EQ(without_task("12_1"), "12");
+  EXPECT_EQ(without_task("12"), "12");
+}
+
+TEST(Queue, ABarInACommentIsTheComments) {
+  const Queue queue = parse_queue("7|PENDING|Priority||one|two|  \n");
+  ASSERT_EQ(queue.size(), 1U);
+  EXPECT_EQ(queue[0].comment, "one|two|");
+}
+
 // ---- journal ----
 class Journaled : public testing::Test {
  protected:
@@ -172,9 +183,39 @@ TEST_F(Journaled, AHalfWrittenLastLineIsLeftOutAndSwallowsNothing) {
                 "{\"time\": \"t\", \"event\": \"started\", \"process\": 5}\n{\"time\": \"t\", \"ev");
   ASSERT_EQ(journal.attempts("tvr-seed1").size(), 1U);
   EXPECT_EQ(journal.attempts("tvr-seed1")[0].process, 5);
-  journal.retried("tvr-seed1");
+  journal.retried(kRun);
   ASSERT_EQ(journal.attempts("tvr-seed1").size(), 2U);
   EXPECT_EQ(journal.attempts("tvr-seed1")[1].event, AttemptEvent::retried);
+}
+
+TEST_F(Journaled, ARunThatWasRetriedIsJudgedByTheSubmissionThatFollows) {
+  const Journal journal(campaign_);
+  journal.begin_submission("tvr", {"tvr#1", {{"tvr-seed1", "1"}}, {}, false});
+  journal.submitted("tvr", "tvr#1", "12");
+  journal.retried(kRun);
+  const auto phase = [&] { return on_slurm(journal.attempts("tvr-seed1"), {}, journal.submission_of(kRun)); };
+  EXPECT_EQ(phase(), Phase::waiting);
+  journal.begin_submission("tvr", {"tvr#2", {{"tvr-seed1", "1"}}, {}, false});
+  journal.submitted("tvr", "tvr#2", "13");
+  EXPECT_EQ(phase(), Phase::cancelled) << "the new job left the queue before it began";
+}
+
+TEST_F(Journaled, EveryEventIsReadAsItWasWritten) {
+  scratch_.file("journal/tvr-seed1.attempts.jsonl",
+                "{\"time\": \"t\", \"event\": \"ended\", \"status\": 6, \"job\": \"12_1\", \"submission\": \"tvr#1\", "
+                "\"nodes\": \"n[1-2]\", \"process\": 5, \"slot\": 1}\n\n");
+  const Journal journal(campaign_);
+  journal.gave_up("tvr-seed1", 75);
+  const std::vector<Attempt> all = journal.attempts("tvr-seed1");
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(all[0].event, AttemptEvent::ended);
+  EXPECT_EQ(all[0].status, 6);
+  EXPECT_EQ(all[0].job, "12_1");
+  EXPECT_EQ(all[0].submission, "tvr#1");
+  EXPECT_EQ(all[0].nodes, "n[1-2]");
+  EXPECT_EQ(all[0].slot, 1);
+  EXPECT_EQ(all[1].event, AttemptEvent::gave_up);
+  EXPECT_EQ(all[1].status, 75);
 }
 
 TEST_F(Journaled, ALineThatIsNoEventIsNamed) {
@@ -206,6 +247,19 @@ TEST(Progress, IsOfTheLastWholeStep) {
   EXPECT_FALSE(read_progress(scratch / "nothing.jsonl").has_value());
 }
 
+TEST(Progress, OfALongFileIsThatOfItsEnd) {
+  const test::Scratch scratch;
+  std::string text;
+  for (int step = 1; step <= 3000; ++step) {
+    text += "{\"step\": " + std::to_string(step) + ", \"loss\": 2.5, \"step_seconds\": 1, \"filler\": \"" +
+            std::string(100, '.') + "\"}\n";
+  }
+  const auto progress = read_progress(scratch.file("metrics.jsonl", text));
+  ASSERT_TRUE(progress.has_value());
+  EXPECT_EQ(progress->step, 3000);
+  EXPECT_TRUE(std::isnan(progress->ratio)) << "there is no monitor";
+}
+
 TEST(StatusTable, SaysWhatIsKnownAndTheTimeThatIsLeft) {
   const RunEntry waiting{"dyt-seed1", "dyt", "DyT", 1, 100, 10};
   std::vector<RunStatus> runs = {{&kRun, {}, RunProgress{40, 2.5, 1234.0, 0.5, 77.0}}, {&waiting, {}, std::nullopt}};
@@ -219,6 +273,25 @@ TEST(StatusTable, SaysWhatIsKnownAndTheTimeThatIsLeft) {
   EXPECT_EQ(status_line(runs, 0), "2 runs: 1 running, 1 waiting");
   runs[0].progress->loss = std::numeric_limits<double>::quiet_NaN();
   EXPECT_THAT(status_table(runs), HasSubstr("not finite"));
+}
+
+TEST(StatusJson, HasNullForWhatIsNotKnown) {
+  Campaign campaign;
+  campaign.name = "c";
+  std::vector<RunStatus> runs = {{&kRun, {}, std::nullopt}};
+  const auto nothing = status_json(campaign, runs)["runs"][0];
+  EXPECT_EQ(nothing["state"], "waiting");
+  EXPECT_EQ(nothing["step"], 0);
+  for (const char* key : {"job", "loss", "tokens_per_second", "seconds_left", "ratio"}) {
+    EXPECT_TRUE(nothing[key].is_null()) << key;
+  }
+  runs[0].progress = RunProgress{40, std::numeric_limits<double>::quiet_NaN(), 1234.0, 0.5, 77.0};
+  runs[0].state = {Phase::running, "n1", "12_1", 3, 0};
+  const auto known = status_json(campaign, runs)["runs"][0];
+  EXPECT_TRUE(known["loss"].is_null());
+  EXPECT_EQ(known["job"], "12_1");
+  EXPECT_EQ(known["seconds_left"], 30.0);
+  EXPECT_EQ(known["restarts"], 3);
 }
 
 TEST(Slots, ShareTheCoresOut) {

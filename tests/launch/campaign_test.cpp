@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "tests/launch/program.h"
@@ -143,6 +144,79 @@ TEST_F(Campaign, StopSavesTheRunsAndRunGoesOn) {
   expect_all_trained_once();
 }
 
+// Ctrl-C, or a batch system that ends the driver's own job.
+TEST_F(Campaign, AnInterruptedDriverWaitsForItsRunsToSaveThemselves) {
+  for (const std::string signal : {"INT", "TERM"}) {
+    const Outcome interrupted = shell(
+        kAsRoot + "runs=" + (directory() / "runs").string() +
+        "\nrm -rf $runs\nrm -f $runs/../journal/*.jsonl\nexport HEADROOM_REHEARSE='delay step=3-8 seconds=1'\n" +
+        command("run") +
+        " & driver=$!\nuntil grep -qs '\"step\":2' $runs/plain-seed1/metrics.jsonl; do kill -0 $driver || exit 3; "
+        "done\nkill -" +
+        signal + " $driver\nwait $driver");
+    EXPECT_EQ(interrupted.status, 75) << interrupted.output;
+    EXPECT_THAT(interrupted.output, AllOf(HasSubstr("stopped; `headroom campaign run"), HasSubstr("2 waiting")))
+        << signal;
+    EXPECT_THAT(attempts("plain-seed1"), AllOf(HasSubstr("requeued"), HasSubstr("\"status\": 75")));
+  }
+  ASSERT_EQ(campaign("run").status, 0);
+  expect_all_trained_once();
+}
+
+TEST_F(Campaign, StopOfOneRunLeavesTheOthersAlone) {
+  const Outcome stopped = shell(kAsRoot + "runs=" + (directory() / "runs").string() +
+                                "\nexport HEADROOM_REHEARSE='delay step=3-6 seconds=0.5'\n" + command("run") +
+                                " & driver=$!\nuntil grep -qs '\"step\":2' $runs/plain-seed1/metrics.jsonl; do kill -0 "
+                                "$driver || exit 3; done\n" +
+                                command("stop", "plain-seed1") + "\nwait $driver");
+  EXPECT_EQ(stopped.status, 75) << stopped.output;
+  EXPECT_THAT(stopped.output, HasSubstr("1 run asked to save and end"));
+  EXPECT_THAT(campaign("status").output, AllOf(HasSubstr("3 finished"), HasSubstr("1 stopped")));
+  ASSERT_EQ(campaign("run").status, 0);
+  expect_all_trained_once();
+}
+
+// Every start of a run gets to the step that kills it.
+TEST_F(Campaign, ARunThatKeepsDyingIsGivenUpWhenItsRestartsAreUsedUp) {
+  file_ = here.file("once.toml", "name = \"ablation\"\nbase = \"" + here.config("base") +
+                                     "\"\nbudget.restarts = 1\n[variants]\nplain = {}\n")
+              .string();
+  const Outcome given_up = shell(kAsRoot + "export HEADROOM_REHEARSE='kill step=3'\n" + command("run"));
+  EXPECT_EQ(given_up.status, 7) << given_up.output;
+  EXPECT_THAT(given_up.output, HasSubstr("after 1 restarts: ended by signal 9"));
+  const std::string all = attempts("plain-seed1");
+  EXPECT_EQ(std::count(all.begin(), all.end(), '\n'), 5) << "started, requeued, started, requeued, gave up: " << all;
+  EXPECT_THAT(campaign("retry").output, HasSubstr("1 run to begin again"));
+  EXPECT_EQ(campaign("run").status, 0);
+}
+
+TEST_F(Campaign, ARunThatFailsLeavesTheOthersAlone) {
+  file_ = here.file("wild.toml",
+                    "name = \"ablation\"\nbase = \"" + here.config("base") +
+                        "\"\n[variants]\nwild = { optim.lr = 1e30, optim.schedule.warmup_steps = 0 }\nplain = {}\n")
+              .string();
+  const Outcome failed = campaign("run");
+  EXPECT_EQ(failed.status, 6) << failed.output;
+  EXPECT_THAT(failed.output, AllOf(HasSubstr("1 finished, 1 failed"), HasSubstr("report/index.html")));
+  const std::string before = attempts("plain-seed1");
+  EXPECT_THAT(campaign("retry", "wild-seed1").output, HasSubstr("1 run to begin again"));
+  EXPECT_EQ(campaign("run").status, 6);
+  EXPECT_EQ(attempts("plain-seed1"), before);
+  EXPECT_THAT(attempts("wild-seed1"), HasSubstr("retried"));
+}
+
+TEST_F(Campaign, ItsDirectoryMayBeCalledAnything) {
+  file_ = here.file("one.toml", "name = \"ablation\"\nbase = \"" + here.config("base") + "\"\n[variants]\nplain = {}\n")
+              .string();
+  const std::string parent = "\"" + (here / "it's 50% \\\"of\\\" it").string() + "\"";
+  const std::string run = std::string(HEADROOM_BINARY) + " campaign run " + file_ + " --dir " + parent;
+  const Outcome trained = shell(kAsRoot + run);
+  EXPECT_EQ(trained.status, 0) << trained.output;
+  EXPECT_THAT(trained.output, HasSubstr("1 finished"));
+  const Outcome status = shell(std::string(HEADROOM_BINARY) + " campaign status " + parent + "/ablation/");
+  EXPECT_THAT(status.output, HasSubstr("1 finished"));
+}
+
 TEST_F(Campaign, ARunThatFailsIsGivenUpAndTriedAgainOnRequest) {
   const Outcome failed =
       shell(kAsRoot + "export HEADROOM_REHEARSE='nan step=3-8'\n" + command("run") + " ; echo status $?");
@@ -174,6 +248,10 @@ TEST_F(Campaign, WhatDoesNotGoTogetherIsRefused) {
 TEST_F(Campaign, MistypedWordsGetASuggestion) {
   EXPECT_THAT(headroom("campaign statu x").output, HasSubstr("headroom campaign status"));
   EXPECT_THAT(headroom("campaign status x --jsn").output, HasSubstr("--json"));
+  ASSERT_EQ(campaign("run").status, 0);
+  const Outcome run = campaign("retry", "plane-seed1");
+  EXPECT_EQ(run.status, 2);
+  EXPECT_THAT(run.output, AllOf(HasSubstr("no run 'plane-seed1'"), HasSubstr("'plain-seed1'")));
   const Outcome nothing = headroom("campaign status " + (here / "nowhere").string());
   EXPECT_EQ(nothing.status, 3) << nothing.output;
 }
