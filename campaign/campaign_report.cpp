@@ -4,16 +4,22 @@
 
 #include "analysis/report/report.h"
 #include "base/error.h"
+#include "campaign/run_progress.h"
 
 namespace headroom::campaign {
 
-std::filesystem::path write_campaign_report(const Campaign& campaign, const std::vector<RunStatus>& runs) {
+std::filesystem::path write_campaign_report(const Campaign& campaign, std::vector<std::string>& left_out) {
   report::ReportOptions options;
   options.out = campaign.report_directory();
   options.title = campaign.report.title.empty() ? campaign.name : campaign.report.title;
   options.thresholds = {campaign.report.absolute, campaign.report.ratio, campaign.report.sink};
-  for (const RunStatus& status : runs) {
-    if (status.progress) options.runs.push_back(campaign.run_directory(status.run->name));
+  for (const RunEntry& run : campaign.runs) {
+    const std::filesystem::path directory = campaign.run_directory(run.name);
+    if (read_progress(directory / "metrics.jsonl")) {
+      options.runs.push_back(directory);
+    } else {
+      left_out.push_back(run.name);
+    }
   }
   if (options.runs.empty()) {
     throw Error(ExitCode::bad_data, fmt::format("no run of {} has trained a step yet", campaign.directory.string()),

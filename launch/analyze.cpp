@@ -30,6 +30,7 @@ class AnalyzeVerb : public Verb {
         ->check(CLI::Range(0.0, 1.0));
     app.footer(
         "Reads config.toml, metrics.jsonl and snapshots/*.h5 of every run; needs no network, accelerator or MPI.\n"
+        "Runs that differ by their seed only are compared as groups, by means and intervals over their seeds.\n"
         "Prints the path of the page. docs/report.md explains its figures and tables.");
   }
 

@@ -262,7 +262,7 @@ class CampaignVerb : public Verb {
           "{0}/logs has what they printed.\n",
           campaign.directory.string());
     }
-    if (any) fmt::print("{}\n", write_campaign_report(campaign, runs).string());
+    if (any) print_report(campaign);
     return outcome;
   }
 
@@ -341,9 +341,17 @@ class CampaignVerb : public Verb {
   }
 
   ExitCode report() {
-    const Campaign campaign = opened();
-    fmt::print("{}\n", write_campaign_report(campaign, read_status(campaign)).string());
+    print_report(opened());
     return ExitCode::done;
+  }
+
+  static void print_report(const Campaign& campaign) {
+    std::vector<std::string> left_out;
+    const fs::path page = write_campaign_report(campaign, left_out);
+    if (!left_out.empty()) {
+      fmt::print("not in the report, because they have not trained a step: {}\n", fmt::join(left_out, ", "));
+    }
+    fmt::print("{}\n", page.string());
   }
 
   fs::path path_;

@@ -22,7 +22,7 @@ packages_of() {
       echo libopenmpi-dev openmpi-bin                           # ranks
       echo libhdf5-dev                                          # snapshots, checkpoints
       echo libdnnl-dev libopenblas-openmp-dev                   # matrix products
-      echo libboost-log-dev libboost-thread-dev libboost-filesystem-dev
+      echo libboost-log-dev libboost-thread-dev libboost-filesystem-dev   # they bring Boost.Math, headers only
       echo libsentencepiece-dev libtomlplusplus-dev libcli11-dev nlohmann-json3-dev libfmt-dev libxxhash-dev zlib1g-dev
       echo libjs-d3                                             # drawn into reports
       ;;

@@ -97,8 +97,9 @@ void gather_seeds(const Study& study, std::vector<Section>& sections) {
   for (Section& section : sections) {
     for (Figure& figure : section.figures) {
       bool gathered = false;
-      bool of_one_run = std::any_of(figure.selectors.begin(), figure.selectors.end(),
-                                    [](const Selector& selector) { return selector.name == "run"; });
+      const bool chosen = std::any_of(figure.selectors.begin(), figure.selectors.end(),
+                                      [](const Selector& selector) { return selector.name == "run"; });
+      bool of_one_run = chosen;
       for (View& view : figure.views) {
         for (Panel& panel : view.panels) {
           of_one_run = of_one_run || panel.color >= 0;
@@ -111,9 +112,8 @@ void gather_seeds(const Study& study, std::vector<Section>& sections) {
       if (gathered)
         figure.caption += " Of a variant with several seeds: their mean, and the range from the lowest to the highest.";
       if (of_one_run) {
-        figure.caption +=
-            fmt::format(" Of a variant with several seeds one run is shown ({}); the others are in the tables.",
-                        shown_words(study));
+        figure.caption += fmt::format(" Of a variant with several seeds one run is shown ({}); the others are in {}.",
+                                      shown_words(study), chosen ? "their snapshots" : "the tables");
       }
     }
   }

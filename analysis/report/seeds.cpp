@@ -228,10 +228,11 @@ std::vector<std::string> seed_remarks(const Study& study, const SeedComparison& 
   std::size_t fewest = study.runs.size();
   std::vector<std::string> single;
   for (const Group& group : study.groups) {
-    if (group.repeated()) {
-      fewest = std::min(fewest, group.runs.size());
-    } else {
-      single.push_back(group.label);
+    if (!group.repeated()) single.push_back(group.label);
+  }
+  for (const auto& figures : comparison.figures) {
+    for (const SeedFigure& figure : figures) {
+      if (figure.estimate.n > 1) fewest = std::min(fewest, figure.estimate.n);
     }
   }
   if (fewest <= 3) {

@@ -71,7 +71,7 @@ Table seeds_page_table(const Study& study, const SeedComparison& comparison) {
   if (comparison.measures.empty()) return table;
   Row sizes = {text_cell("Seeds")};
   Row massive = {text_cell("Runs with massive layers")};
-  massive.front().note = "of those with a snapshot";
+  massive.front().note = "of those with a snapshot; its last";
   for (const Group& group : study.groups) {
     table.columns.push_back({group.label, group.label, "runs: " + run_names(study, group.runs)});
     table.columns.back().color = static_cast<int>(group.runs.front());

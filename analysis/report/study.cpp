@@ -32,14 +32,17 @@ std::optional<std::size_t> baseline_of(const std::vector<Run>& runs, const std::
   const auto only = [&](auto&& is_one) -> std::optional<std::size_t> {
     std::optional<std::size_t> found;
     for (std::size_t i = 0; i < groups.size(); ++i) {
-      if (!is_one(runs[groups[i].runs.front()])) continue;
+      if (!is_one(groups[i], runs[groups[i].runs.front()])) continue;
       if (found) return std::nullopt;
       found = i;
     }
     return found;
   };
-  if (const auto named = only([](const Run& run) { return lower(run.variant) == "baseline"; })) return named;
-  return only([](const Run& run) { return !run.facts.norm.empty() && !run.facts.mitigated_by_design(); });
+  const auto named = [](const Group&, const Run& run) { return lower(run.variant) == "baseline"; };
+  if (const auto one = only(named)) return one;
+  if (const auto one = only([&](const Group& group, const Run& run) { return named(group, run) && group.repeated(); }))
+    return one;
+  return only([](const Group&, const Run& run) { return !run.facts.norm.empty() && !run.facts.mitigated_by_design(); });
 }
 
 // Brings the runs of a group together, the baseline's before all.

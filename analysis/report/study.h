@@ -16,8 +16,8 @@ namespace headroom::report {
 struct Study {
   std::vector<Run> runs;      // a group's side by side, by rising seed
   std::vector<Group> groups;  // one a run where no run is repeated with another seed
-  // What the others are compared with: the only group whose variant is "baseline", else the only one without any
-  // mitigation; nullopt when there is none or it is the only one.
+  // What the others are compared with: the only group whose variant is "baseline", else the only one of several
+  // seeds among these, else the only one without any mitigation; nullopt when there is none or it is the only one.
   std::optional<std::size_t> baseline_group;
   std::optional<std::size_t> baseline;  // its run; nullopt with seeds, when only groups are compared
   Thresholds thresholds;

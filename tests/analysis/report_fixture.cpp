@@ -150,12 +150,14 @@ class Maker {
 
 std::string config_of(const FixtureRun& run) {
   return fmt::format(
-      "name = \"{}\"\nvariant = '{}'\n[model]\nvocab_size = {}\nhidden_size = {}\nn_layers = {}\nn_heads = "
+      "name = \"{}\"\nvariant = '{}'\n{}[model]\nvocab_size = {}\nhidden_size = {}\nn_layers = {}\nn_heads = "
       "{}\nhead_dim = 0\n"
-      "seq_len = 64\nnorm = \"{}\"\n[model.attention]\nkv_bias = \"{}\"\n[optim.tvr]\nenabled = {}\ntarget = 0.01\n"
+      "seq_len = 64\nnorm = \"{}\"\n[model.attention]\nkv_bias = \"{}\"\n[optim]\nlr = {}\n[optim.tvr]\nenabled = "
+      "{}\ntarget = 0.01\n"
       "layer_scaled = {}\n[train]\nsteps = {}\ndtype = \"f32\"\n",
-      run.name, run.variant, run.vocab_size, run.hidden, run.layers, run.heads, run.dyt ? "dyt" : "rms",
-      run.kv_bias ? "kv" : "none", run.tvr, run.layer_scaled, run.steps);
+      run.name, run.variant, run.seed_in_config ? fmt::format("seed = {}\n", run.seed) : "", run.vocab_size, run.hidden,
+      run.layers, run.heads, run.dyt ? "dyt" : "rms", run.kv_bias ? "kv" : "none", run.lr, run.tvr, run.layer_scaled,
+      run.steps);
 }
 
 WeightStatistics weights_of(const FixtureRun& run, std::int64_t step) {

@@ -47,6 +47,8 @@ struct FixtureRun {
   double final_loss = 3.5;          // training loss falls to this, held-out loss to 0.1 above
   double weight_std = 0.03;
   std::uint64_t seed = 1;
+  bool seed_in_config = false;  // so that runs of several seeds are taken for a group
+  double lr = 2e-3;
 };
 
 // Writes `folder`/NAME with config.toml, metrics.jsonl and snapshots/; returns its path.

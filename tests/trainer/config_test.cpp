@@ -11,6 +11,7 @@
 #include <fstream>
 #include <set>
 
+#include "analysis/report/groups.h"
 #include "base/error.h"
 #include "trainer/config_schema.h"
 #include "trainer/config_table.h"
@@ -393,6 +394,11 @@ TEST(PublishedConfigs, Gpt2TrainsOn50BillionTokens) {
   const std::int64_t tokens_per_step = config.train.global_batch * config.model.seq_len;
   EXPECT_NEAR(static_cast<double>(config.train.steps * tokens_per_step), 50e9, 2.1e6);
   EXPECT_EQ(config.model.init.scheme, InitScheme::gpt2);
+}
+
+// The report cannot ask the trainer which keys compute, so it has a list of its own.
+TEST(ConfigTable, TheReportGroupsRunsByTheKeysThatCompute) {
+  for (const ConfigKey& key : config_keys()) EXPECT_EQ(report::computes(key.name), key.computes) << key.name;
 }
 
 }  // namespace
