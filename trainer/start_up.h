@@ -21,8 +21,8 @@ Layout layout_for(const RunConfig& config, int ranks);
 // there.
 Device device_for(const RunConfig& config);
 
-// Sets the threads that this rank computes with, and returns them: `wanted`, or where that is 0 this host's usable cores
-// shared out over its ranks. Collective.
+// Sets the threads that this rank computes with, and returns them: `wanted`, or where that is 0 this host's usable
+// cores shared out over its ranks. Collective.
 int set_threads(int wanted, Communicator& world);
 
 // The ranks of a verb, ready to compute: watched, arranged as a mesh, each with its threads and, where there are
@@ -31,7 +31,7 @@ struct StartedRanks {
   Device device;
   std::unique_ptr<ProcessWatch> watch;  // outlives the mesh, whose exchanges it watches (faults.timeout)
   Mesh mesh;
-  int threads;  // of this rank, as set_threads has it
+  int threads;                     // of this rank, as set_threads has it
   std::vector<std::string> notes;  // for the start-up: this rank's GPU, the transport; empty on a CPU
 };
 

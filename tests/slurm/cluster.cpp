@@ -70,7 +70,7 @@ SlurmCampaign::SlurmCampaign(const Workspace& here, const Cluster& cluster, cons
   const std::string base = here.config("base");
   file_ = here.file("ablation.toml", "name = \"ablation\"\nbase = \"" + base + "\"\n" + more).string();
   site_ = here.file("site.toml", std::string("name = \"Test\"\nslurm.partition = \"debug\"\nnode.cores = 4\n"
-                                             "launch.bind = false\n") +
+                                             "launch.bind = false\npreflight.slow_ratio = 1000.0\n") +
                                      launch + "\n[environment]" + kEnvironment + environment + "\n")
               .string();
 }
