@@ -4,19 +4,16 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <chrono>
-#include <numeric>
 
 #include "base/error.h"
-#include "base/progress.h"
 #include "base/system.h"
 #include "campaign/local_executor.h"
 #include "data/corpus.h"
 #include "parallel/mesh.h"
-#include "tensor/ops.h"
 #include "trainer/engine.h"
 #include "trainer/hardware.h"
 #include "trainer/plan.h"
+#include "trainer/product_speed.h"
 #include "trainer/start_up.h"
 
 namespace headroom::campaign {
@@ -24,30 +21,13 @@ namespace {
 
 constexpr double kGigabyte = 1e9;
 
-// Floating-point operations a second of one core in matrix products.
+// FLOP/s of one core in matrix products.
 double core_speed() {
-  constexpr std::int64_t kSize = 512;
-  constexpr double kLongEnough = 0.1;  // seconds
-  std::vector<float> a(kSize * kSize, 1.0F);
-  std::vector<float> b(kSize * kSize, 1.0F);
-  std::vector<float> c(kSize * kSize);
-  const Shape shape{kSize, kSize};
   const int threads = omp_get_max_threads();
   omp_set_num_threads(1);
-  using Clock = std::chrono::steady_clock;
-  const auto multiply = [&] {
-    ops::matmul(Tensor::over(std::span(a), shape), Transpose::no, Tensor::over(std::span(b), shape), Transpose::no,
-                Tensor::over(std::span(c), shape), 1.0, 0.0);
-  };
-  multiply();  // warms up
-  int products = 0;
-  double seconds = 0.0;
-  for (const auto begin = Clock::now(); seconds < kLongEnough; ++products) {
-    multiply();
-    seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-  }
+  const double speed = product_speed(Device::cpu);
   omp_set_num_threads(threads);
-  return 2.0 * kSize * kSize * kSize * products / seconds;
+  return speed;
 }
 
 // The corpus as the jobs will find it; its vocabulary sizes the model.

@@ -25,6 +25,10 @@ fs::path script_file(const Campaign& campaign, const std::string& name) {
   return campaign.jobs() / (name + ".sbatch");
 }
 
+bool is_among(const std::string& run, const std::vector<std::string>& only) {
+  return only.empty() || std::find(only.begin(), only.end(), run) != only.end();
+}
+
 std::optional<Queue> queue_if_it_answers() {
   try {
     return read_queue();
@@ -54,8 +58,9 @@ void refuse_what_the_partition_lacks(const Campaign& campaign) {
 
 class Submitter {
  public:
-  Submitter(const Campaign& campaign, const std::function<void(const std::string&)>& say)
-      : campaign_(campaign), journal_(campaign), say_(say), states_(read_status(campaign)) {}
+  Submitter(const Campaign& campaign, const std::vector<std::string>& only,
+            const std::function<void(const std::string&)>& say)
+      : campaign_(campaign), journal_(campaign), only_(only), say_(say), states_(read_status(campaign)) {}
 
   void submit_runs() {
     for (const std::string& group : campaign_.groups()) {
@@ -91,6 +96,7 @@ class Submitter {
     for (const RunEntry* run : plan.runs) {
       const Phase phase = state_of(*run).phase;
       if (phase != Phase::waiting && phase != Phase::lost && phase != Phase::stopped) continue;
+      if (!is_among(run->name, only_)) continue;
       submission.tasks[run->name] = plan.task_of(*run);
       tasks.push_back(plan.task_of(*run));
     }
@@ -153,6 +159,7 @@ class Submitter {
 
   const Campaign& campaign_;
   Journal journal_;
+  const std::vector<std::string>& only_;
   const std::function<void(const std::string&)>& say_;
   std::vector<RunStatus> states_;
   std::vector<std::string> submitted_;  // jobs
@@ -174,19 +181,19 @@ std::vector<fs::path> write_slurm_scripts(const Campaign& campaign, const fs::pa
   return written;
 }
 
-void submit_to_slurm(const Campaign& campaign, const fs::path& program,
+void submit_to_slurm(const Campaign& campaign, const fs::path& program, const std::vector<std::string>& only,
                      const std::function<void(const std::string&)>& say) {
   refuse_what_the_partition_lacks(campaign);
   const CampaignLock lock(campaign);
   for (const RunStatus& status : read_status(campaign)) {
     const std::string& run = status.run->name;
-    if (!fs::exists(campaign.stop_mark(run))) continue;
+    if (!is_among(run, only) || !fs::exists(campaign.stop_mark(run))) continue;
     // A job that is still saving itself goes back into the queue by itself.
     if (status.state.phase == Phase::stopped) Journal(campaign).retried(*status.run);
     fs::remove(campaign.stop_mark(run));
   }
   write_slurm_scripts(campaign, program);
-  Submitter submitter(campaign, say);
+  Submitter submitter(campaign, only, say);
   submitter.submit_runs();
   submitter.submit_report();
 }

@@ -15,11 +15,11 @@ namespace headroom::campaign {
 // Writes jobs/*.sbatch. Returns their paths, the report's last.
 std::vector<std::filesystem::path> write_slurm_scripts(const Campaign& campaign, const std::filesystem::path& program);
 
-// Submits the runs that wait or were lost, and the report behind all that is in the queue; `say` is told each
-// submission. Throws ExitCode::usage with sbatch's message where one is refused: what was submitted before stays so,
-// and calling this again submits the rest.
+// Submits the runs that wait, were lost or were stopped, of `only` these (empty: of all), and the report behind all
+// that is in the queue; `say` is told each submission. Throws ExitCode::usage with sbatch's message where one is
+// refused: what was submitted before stays so, and calling this again submits the rest.
 void submit_to_slurm(const Campaign& campaign, const std::filesystem::path& program,
-                     const std::function<void(const std::string&)>& say);
+                     const std::vector<std::string>& only, const std::function<void(const std::string&)>& say);
 
 // Whether a report of the campaign waits or runs.
 bool report_is_queued(const Campaign& campaign);

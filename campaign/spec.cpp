@@ -52,20 +52,26 @@ std::string literal_of(const toml::node& node, const std::filesystem::path& file
   refuse(place_of(node, file), "this is no value of a config's key");
 }
 
+// Whose keys: of one variant, which may say what reports call it, or of several.
+enum class Scope : std::uint8_t { one_variant, several };
+
 // What the campaign itself gives each run.
-void refuse_reserved(const std::string& key, const std::string& place) {
+void refuse_reserved(const std::string& key, const std::string& place, Scope scope) {
   if (key == "name" || key == "runs_dir" || key == "parallel.threads" || key == "parallel.data") {
     refuse(place, fmt::format("the campaign itself sets {}", key),
            key == "name" || key == "runs_dir" ? "Runs are named by variant, axes and seed."
                                               : "Say what a run gets under [resources].");
   }
   if (key == "seed") refuse(place, "seeds are not set like other keys", "Write seeds = [1, 2, 3] at the top.");
+  if (key == "variant" && scope == Scope::several) {
+    refuse(place, "one label cannot be several variants'", "Set it in a variant's own keys or config.");
+  }
 }
 
-std::vector<std::string> settings_of(const toml::table& table, const std::filesystem::path& file) {
+std::vector<std::string> settings_of(const toml::table& table, const std::filesystem::path& file, Scope scope) {
   std::vector<std::string> settings;
   each_config_key(table, "", file, [&](const std::string& key, const toml::node& value) {
-    refuse_reserved(key, place_of(value, file));
+    refuse_reserved(key, place_of(value, file), scope);
     settings.push_back(fmt::format("{}={}", key, literal_of(value, file)));
   });
   return settings;
@@ -180,7 +186,7 @@ class SpecReader {
           variant.config = beside(config_key->get());
           keys.erase("config");
         }
-        variant.settings = settings_of(keys, spec_.file);
+        variant.settings = settings_of(keys, spec_.file, Scope::one_variant);
       } else {
         refuse(variant.place, fmt::format("variants.{} wants a config's path or a table of keys", variant.key));
       }
@@ -200,7 +206,7 @@ class SpecReader {
   void read_axes(const toml::table& table) {
     each_config_key(table, "", spec_.file, [&](const std::string& key, const toml::node& node) {
       Axis axis{key, {}, place_of(node, spec_.file), order_of(node)};
-      refuse_reserved(key, axis.place);
+      refuse_reserved(key, axis.place, Scope::several);
       const auto* values = node.as_array();
       if (values == nullptr || values->empty()) {
         refuse(axis.place, fmt::format("axes.{} wants a list of values", key));
@@ -216,7 +222,7 @@ class SpecReader {
     in_the_files_order(spec_.axes);
   }
 
-  void read_settings(const toml::table& table) { spec_.settings = settings_of(table, spec_.file); }
+  void read_settings(const toml::table& table) { spec_.settings = settings_of(table, spec_.file, Scope::several); }
 
   void check() const {
     const std::string file = spec_.file.string();

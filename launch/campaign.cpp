@@ -197,8 +197,9 @@ class CampaignVerb : public Verb {
     return campaign.site ? run_on_slurm(campaign) : run_here(campaign);
   }
 
-  ExitCode run_on_slurm(const Campaign& campaign) {
-    submit_to_slurm(campaign, own_executable(), [](const std::string& what) {
+  // `only`: these runs; empty: all.
+  ExitCode run_on_slurm(const Campaign& campaign, const std::vector<std::string>& only = {}) {
+    submit_to_slurm(campaign, own_executable(), only, [](const std::string& what) {
       fmt::print("{}\n", what);
       std::fflush(stdout);
     });
@@ -323,18 +324,18 @@ class CampaignVerb : public Verb {
 
   ExitCode retry() {
     const Campaign campaign = opened();
-    int count = 0;
+    std::vector<std::string> again;
     {
       const CampaignLock lock(campaign);
       for (const RunStatus& status : chosen(campaign)) {
         if (status.state.phase != Phase::failed && status.state.phase != Phase::cancelled) continue;
         Journal(campaign).retried(*status.run);
-        ++count;
+        again.push_back(status.run->name);
       }
     }
-    fmt::print("{} run{} to begin again\n", count, count == 1 ? "" : "s");
-    if (count == 0) return ExitCode::done;
-    if (campaign.site) return run_on_slurm(campaign);
+    fmt::print("{} run{} to begin again\n", again.size(), again.size() == 1 ? "" : "s");
+    if (again.empty()) return ExitCode::done;
+    if (campaign.site) return run_on_slurm(campaign, again);
     fmt::print("`headroom campaign run {}` trains them; one that is running takes them up by itself.\n",
                campaign.directory.string());
     return ExitCode::done;

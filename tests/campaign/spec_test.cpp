@@ -98,6 +98,8 @@ TEST_F(CampaignFile, IsRefusedWithThePlaceAndASuggestion) {
   EXPECT_THAT(refusal(kHead + variants + "[axes]\noptim.lr = [1.0, 1.0]\n"), HasSubstr("twice"));
   EXPECT_THAT(refusal(kHead + variants + "[set]\nseed = 3\n"), HasSubstr("seeds = ["));
   EXPECT_THAT(refusal(kHead + variants + "[set]\nname = \"x\"\n"), HasSubstr("itself sets name"));
+  EXPECT_THAT(refusal(kHead + variants + "[set]\nvariant = \"x\"\n"), HasSubstr("several variants'"));
+  EXPECT_THAT(refusal(kHead + variants + "[axes]\nvariant = [\"x\"]\n"), HasSubstr("several variants'"));
   EXPECT_THAT(refusal(kHead + variants + "[resources]\ntime = 30\n"), HasSubstr("HH:MM:SS"));
   EXPECT_THAT(refusal(kHead + variants + "[resources]\ntime = \"00:01:00\"\nwarning = \"00:01:00\"\n"),
               HasSubstr("warning"));

@@ -8,6 +8,8 @@
 namespace headroom::test {
 namespace {
 
+const std::string kScript = "bash " HEADROOM_SOURCE_DIR "/tests/slurm/cluster.sh ";
+
 // What ranks on nodes that share this machine's cores need, whoever the user is.
 constexpr const char* kEnvironment = R"(
 OMPI_ALLOW_RUN_AS_ROOT = "1"
@@ -20,16 +22,18 @@ OMPI_MCA_btl_vader_single_copy_mechanism = "none"
 
 }  // namespace
 
-const SlurmHere& slurm_here() {
-  static const SlurmHere answer = [] {
-    try {
-      const Cluster cluster(1, 1);
-      return SlurmHere{true, ""};
-    } catch (const std::runtime_error& error) {
-      return SlurmHere{false, error.what()};
-    }
+const std::string& why_no_slurm() {
+  static const std::string why = [] {
+    constexpr int kRefused = 2;
+    const Scratch scratch;
+    const std::string directory = scratch.path().string();
+    const Outcome started = shell(kScript + ("start " + directory) + " --nodes 1 --cpus 1");
+    if (started.status == kRefused) return started.output;
+    if (started.status != 0) throw std::runtime_error(started.output);
+    shell(kScript + ("stop " + directory));
+    return std::string();
   }();
-  return answer;
+  return why;
 }
 
 Cluster::Cluster(int nodes, int cpus) {
@@ -43,7 +47,7 @@ Cluster::~Cluster() {
 }
 
 Outcome Cluster::script(const std::string& arguments) const {
-  return shell("bash " HEADROOM_SOURCE_DIR "/tests/slurm/cluster.sh " + arguments);
+  return shell(kScript + arguments);
 }
 
 Outcome Cluster::run(const std::string& command) const {

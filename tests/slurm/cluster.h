@@ -9,12 +9,9 @@
 
 namespace headroom::test {
 
-// Whether tests/slurm/cluster.sh finds what it needs; where not, what it said.
-struct SlurmHere {
-  bool here;
-  std::string reason;
-};
-const SlurmHere& slurm_here();
+// Why no cluster can be started here, as tests/slurm/cluster.sh says: packages are missing, or the user is not root.
+// Empty where one can; throws where it should start and does not.
+const std::string& why_no_slurm();
 
 class Cluster {
  public:

@@ -15,7 +15,7 @@
 #   --help
 #
 # Partitions: debug (the default) has all nodes and no time limit; short has the last node and at most 10 minutes.
-# All talk goes through 127.0.0.1; slurmctld and slurmd listen on every interface, but obey only who has the key in DIR.
+# Its daemons listen on loopback only.
 # Needs root. Exit status: 2 when refused (usage, packages, a cluster already there), 1 when something failed.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
@@ -186,6 +186,8 @@ ClusterName=headroom
 SlurmctldHost=$(hostname -s)(127.0.0.1)
 SlurmctldPort=$port
 SrunPortRange=$((port + 100))-$((port + 499))
+# On loopback only: daemons and srun listen where their hosts' names lead (start_node) and nowhere else.
+CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
@@ -245,12 +247,18 @@ END
   echo "PMIxCliTmpDirBase=$base/pmix" >"$dir/mpi.conf"
 }
 
-# A host name of its own, without which Open MPI takes all nodes for one and tries shared memory between them.
+# A host name of its own, without which Open MPI takes all nodes for one and tries shared memory between them. The name
+# leads to loopback, the other nodes' names to addresses that are no host's, for the same reason: ports tell nodes apart.
 start_node() {
+  local i
   mkdir -p "$dir/spool/$1" "$dir/nodetmp/$1"
+  [ -s "$dir/nodetmp/$1.hosts" ] || {  # node-up finds it
+    echo "127.0.0.1 localhost $(hostname -s) $1"
+    for ((i = 1; i <= nodes; ++i)); do [ "n$i" = "$1" ] || echo "127.0.1.$i n$i"; done
+  } >"$dir/nodetmp/$1.hosts"
   # shellcheck disable=SC2016
   unshare --uts --mount --propagation private bash -c '
-    hostname "$1" && mount --bind "$2/nodetmp/$1" "$2/pmix" && exec slurmd -f "$SLURM_CONF" -N "$1"
+    hostname "$1" && mount --bind "$2/nodetmp/$1" "$2/pmix" && mount --bind "$2/nodetmp/$1.hosts" /etc/hosts && exec slurmd -f "$SLURM_CONF" -N "$1"
   ' slurmd "$1" "$dir" </dev/null >>"$dir/log/start.log" 2>&1 8<&- 9<&-
 }
 

@@ -15,7 +15,7 @@ using ::testing::Not;
 class Slurm : public testing::Test {
  protected:
   void SetUp() override {
-    if (!slurm_here().here) GTEST_SKIP() << "NO SLURM HERE: " << slurm_here().reason;
+    if (!why_no_slurm().empty()) GTEST_SKIP() << "NO SLURM HERE: " << why_no_slurm();
   }
 
   Workspace here;

@@ -4,6 +4,7 @@
 
 #include "parallel/device_communicator.h"
 #include "parallel/local_gpu.h"
+#include "parallel/runtime.h"
 #include "tensor/backend.h"
 #include "tensor/memory.h"
 
