@@ -254,6 +254,16 @@ tell() {
 }
 )sh");
   script.line();
+  script.line("# Where an answer of sbatch was lost, the run may have been submitted again: the newest job trains it.");
+  script.line(fmt::format("newest=$(grep -F '\"submitting\"' \"$campaign/journal/{}.submissions.jsonl\" |",
+                          plan.runs.front()->group));
+  script.lines(R"sh(  grep -F "\"$run\"" | tail -n 1)
+if [ -n "$newest" ] && [[ $newest != *"\"$submission\""* ]]; then
+  echo "$run was submitted again after $submission: job $job leaves it to the newer one"
+  exit 0
+fi
+)sh");
+  script.line();
   script.line("# ---- are the nodes fit, and then: train ----");
   script.line("tell started");
   script.line("unfit=$campaign/journal/$run.unfit-nodes");

@@ -67,6 +67,10 @@ AttemptEvent event_of(const std::string& word) {
 
 }  // namespace
 
+const char* name_of(AttemptEvent event) {
+  return std::find_if(kEvents.begin(), kEvents.end(), [&](const auto& pair) { return pair.second == event; })->first;
+}
+
 std::optional<std::string> Submission::job_of(const std::string& run) const {
   const auto task = tasks.find(run);
   if (!job || task == tasks.end()) return {};

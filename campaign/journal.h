@@ -38,6 +38,9 @@ enum class AttemptEvent : std::uint8_t {
   retried,    // somebody asked to begin again after one of the above
 };
 
+// The event's word in the journal.
+const char* name_of(AttemptEvent event);
+
 struct Attempt {
   AttemptEvent event{};
   int status = 0;          // exit code of what was run

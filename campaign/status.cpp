@@ -30,13 +30,31 @@ void judge_the_queued(const QueuedJob& job, RunState& state) {
   if (job.state == "COMPLETING") state.detail += " (ending)";
 }
 
+// The last word of the newest submission's jobs; nullptr if they have not said anything yet.
+const Attempt* last_word(const Evidence& evidence) {
+  if (evidence.attempts.empty()) return nullptr;
+  const Attempt& last = evidence.attempts.back();
+  return evidence.submission && last.submission != evidence.submission->name ? nullptr : &last;
+}
+
+// Without the scheduler it is known of a run only that it was never handed over, or that its job told its end.
+bool needs_the_scheduler(const Evidence& evidence) {
+  const Attempt* last = last_word(evidence);
+  if (last == nullptr) return evidence.submission.has_value();
+  return last->event == AttemptEvent::started || last->event == AttemptEvent::requeued ||
+         last->event == AttemptEvent::retried;
+}
+
+std::string last_heard(const Evidence& evidence) {
+  const Attempt* last = last_word(evidence);
+  if (last == nullptr) return "submitted";
+  return fmt::format("{} {}{}", name_of(last->event), last->time, last->nodes.empty() ? "" : " on " + last->nodes);
+}
+
 // By the last word of the run's jobs, which are all gone.
 void judge_by_last_word(const Evidence& evidence, RunState& state) {
-  const bool on_slurm = evidence.queue != nullptr;
-  const Attempt* last = evidence.attempts.empty() ? nullptr : &evidence.attempts.back();
-  if (on_slurm && last != nullptr && evidence.submission && last->submission != evidence.submission->name) {
-    last = nullptr;  // the newest submission has not said anything yet
-  }
+  const bool on_slurm = evidence.on_slurm();
+  const Attempt* last = last_word(evidence);
   if (last == nullptr || last->event == AttemptEvent::retried) {
     if (on_slurm && last == nullptr && evidence.submission && evidence.submission->job) {
       state.phase = Phase::cancelled;
@@ -95,6 +113,8 @@ const char* name_of(Phase phase) {
       return "failed";
     case Phase::lost:
       return "lost";
+    case Phase::unknown:
+      return "unknown";
   }
   return "";
 }
@@ -114,6 +134,9 @@ RunState judge(const RunEntry& run, const Evidence& evidence) {
     if (!evidence.attempts.empty()) state.detail = evidence.attempts.back().nodes;
   } else if (evidence.finished) {
     state.phase = Phase::finished;
+  } else if (evidence.scheduler_away && needs_the_scheduler(evidence)) {
+    state.phase = Phase::unknown;
+    state.detail = last_heard(evidence);
   } else {
     judge_by_last_word(evidence, state);
     if (evidence.stop_mark && state.phase != Phase::failed) state.phase = Phase::stopped;
@@ -143,9 +166,10 @@ bool script_is_alive(const Campaign& campaign, const std::string& run) {
   return lock && ::flock(lock.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
 }
 
-std::vector<RunStatus> read_status(const Campaign& campaign) {
-  std::optional<Queue> queue;
-  if (campaign.site) queue = read_queue();
+namespace {
+
+// `queue`: nullopt on this machine, or where the scheduler is away.
+std::vector<RunStatus> gather(const Campaign& campaign, const std::optional<Queue>& queue) {
   const Journal journal(campaign);
   std::vector<RunStatus> all;
   for (const RunEntry& run : campaign.runs) {
@@ -154,16 +178,34 @@ std::vector<RunStatus> read_status(const Campaign& campaign) {
     evidence.finished = std::filesystem::exists(campaign.run_directory(run.name) / "finished");
     evidence.stop_mark = std::filesystem::exists(campaign.stop_mark(run.name));
     evidence.attempts = journal.attempts(run.name);
-    if (queue) {
-      evidence.queue = &*queue;
+    if (campaign.site) {
+      evidence.queue = queue ? &*queue : nullptr;
+      evidence.scheduler_away = !queue;
       evidence.submission = journal.submission_of(run);
       if (evidence.submission && !evidence.submission->job) {
-        evidence.submission->job = find_submission(*evidence.submission, evidence.attempts, *queue);
+        evidence.submission->job = find_submission(*evidence.submission, evidence.attempts, queue ? *queue : Queue{});
       }
     }
     all.push_back({&run, judge(run, evidence), read_progress(campaign.run_directory(run.name) / "metrics.jsonl")});
   }
   return all;
+}
+
+}  // namespace
+
+std::vector<RunStatus> read_status(const Campaign& campaign) {
+  return gather(campaign, campaign.site ? std::optional(read_queue()) : std::nullopt);
+}
+
+std::vector<RunStatus> read_status_even_if_away(const Campaign& campaign, std::string& away) {
+  away.clear();
+  std::optional<Queue> queue;
+  try {
+    if (campaign.site) queue = read_queue();
+  } catch (const Error& error) {
+    away = error.what();
+  }
+  return gather(campaign, queue);
 }
 
 }  // namespace headroom::campaign

@@ -22,6 +22,7 @@ enum class Phase : std::uint8_t {
   cancelled,  // by the scheduler's own commands; goes on with `retry`
   failed,     // given up; goes on with `retry`
   lost,       // its job is gone and wrote no end; `run` begins it again
+  unknown,    // only the scheduler could tell, and it does not answer
 };
 
 const char* name_of(Phase phase);
@@ -33,7 +34,10 @@ struct Evidence {
   bool alive = false;      // on this machine: its script lives
   std::vector<Attempt> attempts;
   std::optional<Submission> submission;
-  const Queue* queue = nullptr;  // none on this machine
+  const Queue* queue = nullptr;  // none on this machine, or where the scheduler does not answer
+  bool scheduler_away = false;
+
+  bool on_slurm() const { return queue != nullptr || scheduler_away; }
 };
 
 struct RunState {
@@ -62,6 +66,9 @@ std::optional<std::string> find_submission(const Submission& submission, const s
 
 // Gathers everything. The queue is asked once. Throws as read_queue and Journal do.
 std::vector<RunStatus> read_status(const Campaign& campaign);
+
+// For the eye only: where the scheduler does not answer, what the files say, and why in `away`.
+std::vector<RunStatus> read_status_even_if_away(const Campaign& campaign, std::string& away);
 
 // Whether the run's script lives on this machine.
 bool script_is_alive(const Campaign& campaign, const std::string& run);

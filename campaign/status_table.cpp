@@ -91,7 +91,7 @@ std::string status_table(const std::vector<RunStatus>& runs) {
 std::string status_line(const std::vector<RunStatus>& runs, int at_once) {
   std::vector<std::string> parts;
   for (const Phase phase : {Phase::finished, Phase::running, Phase::queued, Phase::waiting, Phase::stopped,
-                            Phase::cancelled, Phase::failed, Phase::lost}) {
+                            Phase::cancelled, Phase::failed, Phase::lost, Phase::unknown}) {
     const auto count =
         std::count_if(runs.begin(), runs.end(), [&](const RunStatus& status) { return status.state.phase == phase; });
     if (count > 0) parts.push_back(fmt::format("{} {}", count, name_of(phase)));

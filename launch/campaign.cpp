@@ -237,16 +237,15 @@ class CampaignVerb : public Verb {
     constexpr std::chrono::seconds kInterval{3};  // a scheduler is not to be asked all the time
     Screen screen;
     for (;;) {
-      std::vector<RunStatus> runs;
-      try {
-        runs = read_status(campaign);
+      std::string away;  // the scheduler may be, for a while
+      const std::vector<RunStatus> runs = read_status_even_if_away(campaign, away);
+      if (!away.empty()) {
+        screen.show(status_table(runs), away, away);
+      } else {
         show(screen, campaign, runs);
         if (std::none_of(runs.begin(), runs.end(), still_going) && !report_is_queued(campaign)) {
           return end_of(campaign, runs);
         }
-      } catch (const Error& error) {  // the scheduler may be away for a while
-        if (error.code() != ExitCode::communication) throw;
-        screen.show(error.what(), error.what(), error.what());
       }
       std::this_thread::sleep_for(kInterval);
     }
@@ -272,22 +271,30 @@ class CampaignVerb : public Verb {
 
   ExitCode status() {
     const Campaign campaign = opened();
+    std::string away;
     if (watch_) {
       Screen screen;
       for (;;) {
-        const std::vector<RunStatus> runs = read_status(campaign);
-        show(screen, campaign, runs);
-        if (std::none_of(runs.begin(), runs.end(), still_going)) return ExitCode::done;
+        const std::vector<RunStatus> runs = read_status_even_if_away(campaign, away);
+        if (away.empty()) {
+          show(screen, campaign, runs);
+          if (std::none_of(runs.begin(), runs.end(), still_going)) return ExitCode::done;
+        } else {
+          screen.show(status_table(runs), away, away);
+        }
         std::this_thread::sleep_for(std::chrono::seconds(campaign.site ? 3 : 1));
       }
     }
-    const std::vector<RunStatus> runs = read_status(campaign);
+    const std::vector<RunStatus> runs = read_status_even_if_away(campaign, away);
+    if (!away.empty()) {
+      fmt::print(stderr, "the scheduler does not answer, this is what the campaign's files say ({})\n", away);
+    }
     if (json_) {
       fmt::print("{}\n", status_json(campaign, runs).dump(2));
     } else {
       fmt::print("{}\n{}\n", status_table(runs), status_line(runs, at_once(campaign)));
     }
-    return ExitCode::done;
+    return away.empty() ? ExitCode::done : ExitCode::communication;
   }
 
   // The runs that were named, or all.
@@ -349,9 +356,7 @@ class CampaignVerb : public Verb {
   static void print_report(const Campaign& campaign) {
     std::vector<std::string> left_out;
     const fs::path page = write_campaign_report(campaign, left_out);
-    if (!left_out.empty()) {
-      fmt::print("not in the report, because they have not trained a step: {}\n", fmt::join(left_out, ", "));
-    }
+    for (const std::string& run : left_out) fmt::print("not in the report: {}\n", run);
     fmt::print("{}\n", page.string());
   }
 

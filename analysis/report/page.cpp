@@ -259,8 +259,9 @@ std::string provenance_html(const Study& study, const PageContents& contents) {
   return out + ".</p></section>\n";
 }
 
-std::string remarks_html(const Study& study) {
+std::string remarks_html(const Study& study, const PageContents& contents) {
   std::string items;
+  for (const std::string& remark : contents.remarks) items += fmt::format("<li>{}</li>", escape_markup(remark));
   for (std::size_t i = 0; i < study.runs.size(); ++i) {
     for (const std::string& remark : study.runs[i].remarks) {
       items += fmt::format("<li><i class=\"dot\" style=\"background:{}\"></i>{}: {}</li>", study.colors[i],
@@ -302,7 +303,7 @@ std::string to_html(const Study& study, const PageContents& contents) {
     runs = folded_html(fmt::format("The {} runs one by one", study.runs.size()), runs + details);
     details.clear();
   }
-  out += fmt::format("<section id=\"summary\"><h2>Summary</h2>\n{}{}{}{}", remarks_html(study),
+  out += fmt::format("<section id=\"summary\"><h2>Summary</h2>\n{}{}{}{}", remarks_html(study, contents),
                      list_html(texts_of(contents.findings, -1)), seeds_html(study, contents), runs);
   if (!contents.scale.empty()) {
     out += fmt::format("<div id=\"scale\"><h3 class=\"over\">What this scale can and cannot show</h3>{}</div>\n",

@@ -11,6 +11,7 @@ namespace headroom::report {
 struct PageContents {
   std::string title;
   std::string written;                                     // UTC, ISO 8601
+  std::vector<std::string> remarks;                        // on the whole, before those on single runs
   Table summary, sentences, scale_free, massive_elements;  // shown where they have rows
   Table seeds;                                             // without rows where no run is repeated
   std::string seed_rule;

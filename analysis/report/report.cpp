@@ -133,6 +133,7 @@ fs::path write_report(const ReportOptions& options) {
   PageContents page;
   page.title = options.title.empty() ? default_title(study) : options.title;
   page.written = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+  page.remarks = options.remarks;
   page.summary = summary_table(study);
   page.sentences = sentences_table(study);
   page.scale_free = scale_free_table(study);

@@ -118,7 +118,8 @@ TEST_F(CampaignDirectory, HasNoReportBeforeAStepIsTrained) {
   const Campaign made = make();
   std::vector<std::string> left_out;
   test::expect_error([&] { write_campaign_report(made, left_out); }, ExitCode::bad_data, {"no run", "step"});
-  EXPECT_THAT(left_out, ElementsAre("plain-seed1", "tvr-seed1"));
+  EXPECT_THAT(left_out,
+              ElementsAre("plain-seed1 has not trained a step: waiting", "tvr-seed1 has not trained a step: waiting"));
 }
 
 }  // namespace

@@ -173,6 +173,21 @@ TEST_F(SlurmJob, ChecksItsNodesTrainsAndSaysSo) {
                     EndsWith("headroom train " + directory + "/configs/tvr-seed1.toml --resume\n")));
 }
 
+// Its answer was lost on the way, and the scheduler held it back for longer than anybody looked for it.
+TEST_F(SlurmJob, ThatWasSubmittedAgainLeavesTheRunToTheNewerOne) {
+  const Journal journal(campaign);
+  const auto submitting = [&](const std::string& name, const std::string& run) {
+    journal.begin_submission("tvr", {name, {{run, "1"}}, {}, false});
+  };
+  submitting("sample/tvr#1", "tvr-seed1");
+  submitting("sample/tvr#2", "tvr-seed2");
+  EXPECT_EQ(job(), 0);
+  EXPECT_EQ(events(), "started ended:0") << "#2 is another run's";
+  submitting("sample/tvr#3", "tvr-seed1");
+  EXPECT_EQ(job(), 0);
+  EXPECT_EQ(events(), "started ended:0") << "and no more";
+}
+
 TEST_F(SlurmJob, OfASingleRunHasNoTask) {
   campaign.runs.pop_back();
   EXPECT_EQ(job(), 0);

@@ -57,6 +57,26 @@ TEST(State, OnSlurmIsTheQueuesWhileItKnowsTheJob) {
   EXPECT_EQ(on_slurm({}, {{"12_2", "RUNNING", "None", "n1", ""}}), Phase::cancelled) << "another task of the array";
 }
 
+TEST(State, WithoutTheSchedulerIsKnownWhereTheFilesTellTheEnd) {
+  const auto away = [](std::vector<Attempt> attempts, std::optional<Submission> submission = submitted()) {
+    Evidence evidence;
+    evidence.attempts = std::move(attempts);
+    evidence.submission = std::move(submission);
+    evidence.scheduler_away = true;
+    return judge(kRun, evidence);
+  };
+  EXPECT_EQ(away({}, std::nullopt).phase, Phase::waiting);
+  EXPECT_EQ(away({kStarted, told(AttemptEvent::ended, 6)}).phase, Phase::failed);
+  EXPECT_EQ(away({kStarted, told(AttemptEvent::stopped, 75)}).phase, Phase::stopped);
+  for (const AttemptEvent open : {AttemptEvent::started, AttemptEvent::requeued, AttemptEvent::retried}) {
+    EXPECT_EQ(away({kStarted, told(open)}).phase, Phase::unknown);
+  }
+  EXPECT_EQ(away({}).phase, Phase::unknown) << "it may have begun or not";
+  EXPECT_EQ(away({kStarted, told(AttemptEvent::ended, 6)}, submitted("tvr#2", "13")).phase, Phase::unknown)
+      << "the end of an older job";
+  EXPECT_THAT(away({kStarted}).detail, HasSubstr("started"));
+}
+
 TEST(State, OfAJobThatIsGoneIsItsLastWord) {
   EXPECT_EQ(on_slurm({kStarted, told(AttemptEvent::ended, 6)}, {}), Phase::failed);
   EXPECT_EQ(on_slurm({kStarted, told(AttemptEvent::gave_up, 7)}, {}), Phase::failed);
