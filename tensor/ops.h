@@ -38,6 +38,13 @@ struct AttentionShape {
   std::int64_t n_kv_heads;
   std::int64_t head_dim;
 
+  // Of other people's models; the CPU's forward only.
+  std::int64_t window = 0;  // keys that a query sees, its own and those before it; 0: all of them
+  double softcap = 0.0;     // scores become softcap * tanh(scores / softcap); 0: they stay
+  double scale = 0.0;       // of q k^T; 0: 1 / sqrt(head_dim)
+
+  bool plain() const { return window == 0 && softcap == 0.0 && scale == 0.0; }
+
   std::int64_t rows() const { return batch * seq; }
   std::int64_t query_width() const { return n_heads * head_dim; }
   std::int64_t kv_width() const { return n_kv_heads * head_dim; }
@@ -173,10 +180,11 @@ struct OpTable {
 
   // ---- attention -------------------------------------------------------------------------------------------------
   // Rotates queries and keys in place, halves convention (RoFormer as in LLaMA's Hugging Face form):
-  // (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin), x1 = x[:head_dim/2]; cos, sin [>= seq, head_dim/2].
-  // `inverse` rotates back, which is also the backward.
+  // (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin), x1 = x[:angles], x2 = x[angles:2 angles]; cos, sin
+  // [>= seq, angles], angles <= head_dim/2; what is beyond (the CPU only) stays. `inverse` rotates back, which is also
+  // the backward.
   void (*rotary)(const Tensor& cos, const Tensor& sin, const AttentionShape& shape, bool inverse, Tensor qkv);
-  // Causal softmax(q k^T / sqrt(head_dim)) v. out [R, n_heads*head_dim]; lse [batch, n_heads, seq] the log-sum-exp of
+  // Causal softmax(q k^T / sqrt(head_dim)) v, with the shape's window, softcap and scale where it has them. out [R, n_heads*head_dim]; lse [batch, n_heads, seq] the log-sum-exp of
   // each query's scaled scores.
   void (*attention)(const Tensor& qkv, const AttentionShape& shape, Tensor out, Tensor lse);
   // dqkv = ...; out and lse as `attention` (or, with a KV bias, `kv_bias`) left them.

@@ -51,11 +51,11 @@ struct Heads {
   Strided<T> query(std::int64_t head, std::int64_t token) const {
     return {first + token * stride + head * shape.head_dim, stride};
   }
-  Strided<T> key(std::int64_t kv_head) const {
-    return {first + shape.query_width() + kv_head * shape.head_dim, stride};
+  Strided<T> key(std::int64_t kv_head, std::int64_t token = 0) const {
+    return {first + token * stride + shape.query_width() + kv_head * shape.head_dim, stride};
   }
-  Strided<T> value(std::int64_t kv_head) const {
-    return {first + shape.query_width() + shape.kv_width() + kv_head * shape.head_dim, stride};
+  Strided<T> value(std::int64_t kv_head, std::int64_t token = 0) const {
+    return {first + token * stride + shape.query_width() + shape.kv_width() + kv_head * shape.head_dim, stride};
   }
 };
 
@@ -84,6 +84,20 @@ T padded_max(const T* values, std::int64_t count) {
   return *std::max_element(lanes, lanes + kLanes);
 }
 
+// scores = softcap * tanh(scores / softcap)
+template <class T>
+void cap_scores(T* scores, std::int64_t count, double softcap) {
+  const T cap = static_cast<T>(softcap);
+  const T inverse = static_cast<T>(1.0 / softcap);
+#pragma omp simd
+  for (std::int64_t key = 0; key < count; ++key) scores[key] = cap * fast_tanh(scores[key] * inverse);
+}
+
+// The first key that a query sees.
+std::int64_t first_visible(const AttentionShape& shape, std::int64_t query) {
+  return shape.window > 0 ? std::max<std::int64_t>(0, query + 1 - shape.window) : 0;
+}
+
 // Turns one row of scaled scores into exp(score - max) in place: the first `visible` count, the rest up to `width`
 // become 0. Returns (max, sum).
 template <class T>
@@ -106,7 +120,8 @@ template <class T>
 void attention_block(const T* qkv, const AttentionShape& shape, std::int64_t sequence, std::int64_t kv_head,
                      std::int64_t first_row, std::int64_t rows, T* out, T* lse) {
   const std::int64_t group = shape.n_heads / shape.n_kv_heads;
-  const std::int64_t keys = first_row + rows;
+  const std::int64_t first_key = first_visible(shape, first_row);
+  const std::int64_t keys = first_row + rows - first_key;
   const std::int64_t stride = padded(keys);
   const auto heads = fused_heads(qkv, shape, sequence);
   const auto outputs = output_heads(out, shape, sequence);
@@ -114,17 +129,21 @@ void attention_block(const T* qkv, const AttentionShape& shape, std::int64_t seq
   T inverse[kMostRows];
   for (std::int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
     gemm(Transpose::no, Transpose::yes, rows, keys, shape.head_dim, score_scale(shape), heads.query(head, first_row),
-         heads.key(kv_head), 0.0, Strided<T>{scores, stride});
+         heads.key(kv_head, first_key), 0.0, Strided<T>{scores, stride});
     T* row_lse = lse + (sequence * shape.n_heads + head) * shape.seq + first_row;
     for (std::int64_t row = 0; row < rows; ++row) {
       T* line = scores + row * stride;
-      const auto [largest, sum] = exponentials(line, first_row + row + 1, keys);
+      const std::int64_t visible = first_row + row + 1 - first_key;
+      if (shape.softcap > 0.0) cap_scores(line, visible, shape.softcap);
+      // What the block's later queries do not see any more.
+      std::fill(line, line + (first_visible(shape, first_row + row) - first_key), -std::numeric_limits<T>::infinity());
+      const auto [largest, sum] = exponentials(line, visible, keys);
       row_lse[row] = largest + std::log(sum);
       inverse[row] = T{1} / sum;
     }
     const auto output = outputs.query(head, first_row);
     gemm(Transpose::no, Transpose::no, rows, shape.head_dim, keys, 1.0, Strided<const T>{scores, stride},
-         heads.value(kv_head), 0.0, output);
+         heads.value(kv_head, first_key), 0.0, output);
     // Dividing the outputs instead of the probabilities: head_dim numbers a row, not a sequence's worth.
     for (std::int64_t row = 0; row < rows; ++row) {
       T* line = output.data + row * output.stride;
@@ -227,6 +246,7 @@ void attention_backward(const Tensor& dout, const Tensor& qkv, const Tensor& out
                         const AttentionShape& shape, Tensor dqkv) {
   check_same_dtype("attention_backward", dout, qkv, out, lse, dqkv);
   check_attention("attention_backward", qkv, shape);
+  HEADROOM_CHECK(shape.plain(), "attention_backward: no window, softcap or scale");
   check_elements("attention_backward", "dout", dout, shape.rows() * shape.query_width());
   check_elements("attention_backward", "out", out, shape.rows() * shape.query_width());
   check_elements("attention_backward", "lse", lse, shape.batch * shape.n_heads * shape.seq);
@@ -259,8 +279,11 @@ void attention_probabilities(const Tensor& qkv, const Tensor& lse, const Attenti
     parallel_for(shape.seq, rows_grain(shape.seq), [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t row = begin; row < end; ++row) {
         T* line = to + row * shape.seq;
+        const std::int64_t first_key = first_visible(shape, row);
+        if (shape.softcap > 0.0) cap_scores(line, row + 1, shape.softcap);
+        std::fill(line, line + first_key, T{0});
 #pragma omp simd
-        for (std::int64_t key = 0; key <= row; ++key) line[key] = fast_exp(line[key] - row_lse[row]);
+        for (std::int64_t key = first_key; key <= row; ++key) line[key] = fast_exp(line[key] - row_lse[row]);
         std::fill(line + row + 1, line + shape.seq, T{0});
       }
     });

@@ -16,7 +16,7 @@ inline void check_heads(std::string_view op, const AttentionShape& shape) {
 }
 
 inline double score_scale(const AttentionShape& shape) {
-  return 1.0 / std::sqrt(static_cast<double>(shape.head_dim));
+  return shape.scale > 0.0 ? shape.scale : 1.0 / std::sqrt(static_cast<double>(shape.head_dim));
 }
 
 }  // namespace headroom::cpu

@@ -9,11 +9,11 @@ namespace {
 void rotary(const Tensor& cos, const Tensor& sin, const AttentionShape& shape, bool inverse, Tensor qkv) {
   check_same_dtype("rotary", cos, sin, qkv);
   check_elements("rotary", "qkv", qkv, shape.rows() * shape.qkv_width());
-  HEADROOM_CHECK(shape.head_dim % 2 == 0, "rotary: head_dim {} is odd", shape.head_dim);
-  const std::int64_t half = shape.head_dim / 2;
-  HEADROOM_CHECK(cos.columns() == half && sin.columns() == half && cos.rows() >= shape.seq && sin.rows() >= shape.seq,
-                 "rotary: tables {} and {} for {} positions of {} angles", cos.shape().text(), sin.shape().text(),
-                 shape.seq, half);
+  const std::int64_t half = cos.columns();
+  HEADROOM_CHECK(2 * half <= shape.head_dim && sin.columns() == half && cos.rows() >= shape.seq &&
+                     sin.rows() >= shape.seq,
+                 "rotary: tables {} and {} for {} positions of heads of {}", cos.shape().text(), sin.shape().text(),
+                 shape.seq, shape.head_dim);
   dispatch(qkv.dtype(), [&]<class T>() {
     const T* cosines = cos.data<T>();
     const T* sines = sin.data<T>();

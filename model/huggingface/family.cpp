@@ -1,0 +1,89 @@
+#include "model/huggingface/family.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/error.h"
+
+namespace headroom::huggingface {
+decoder::Rope rope_of_table(const ConfigJson& table, const ConfigJson& top, std::int64_t head_dim, double theta,
+                            double partial, bool reads_partial) {
+  decoder::Rope rope;
+  rope.theta = table.number("rope_theta", top.number("rope_theta", theta));
+  if (!(rope.theta > 0.0)) top.refuse("rope_theta", "wants a number above 0");
+  const std::string type = table.text("rope_type", table.text("type", "default"));
+  const bool scaled = type != "default";
+  const double share = table.number("partial_rotary_factor", top.number("partial_rotary_factor", partial));
+  rope.dims = reads_partial || scaled ? static_cast<std::int64_t>(static_cast<double>(head_dim) * share) : head_dim;
+  if (rope.dims < 2 || rope.dims > head_dim || rope.dims % 2 != 0) {
+    top.refuse("partial_rotary_factor",
+               fmt::format("leaves {} dims of a head of {} to rotate: an even number is wanted", rope.dims, head_dim));
+  }
+  if (!scaled) return rope;
+  rope.factor = table.number("factor", 1.0);
+  if (!(rope.factor > 0.0)) table.refuse("factor", "wants a number above 0");
+  if (type == "linear") {
+    rope.scaling = decoder::RopeScaling::linear;
+  } else if (type == "llama3") {
+    rope.scaling = decoder::RopeScaling::llama3;
+    rope.low_freq_factor = table.number("low_freq_factor", 1.0);
+    rope.high_freq_factor = table.number("high_freq_factor", 4.0);
+    rope.original_positions =
+        table.number("original_max_position_embeddings", top.number("max_position_embeddings", 8192.0));
+    if (!(rope.low_freq_factor > 0.0) || !(rope.high_freq_factor > rope.low_freq_factor)) {
+      table.refuse("high_freq_factor", "wants a number above low_freq_factor, and that above 0");
+    }
+  } else {
+    table.refuse("rope_type", fmt::format("'{}' is not supported", type),
+                 "default, linear and llama3 are; others change positions beyond the trained length.");
+  }
+  return rope;
+}
+
+decoder::Activation activation_of(const ConfigJson& json, const std::string& key, const std::string& otherwise) {
+  static const std::map<std::string, decoder::Activation> known = {
+      {"silu", decoder::Activation::silu},
+      {"swish", decoder::Activation::silu},
+      {"gelu", decoder::Activation::gelu},
+      {"gelu_python", decoder::Activation::gelu},
+      {"gelu_new", decoder::Activation::gelu_tanh},
+      {"gelu_pytorch_tanh", decoder::Activation::gelu_tanh},
+      {"gelu_fast", decoder::Activation::gelu_tanh},
+      {"gelu_accurate", decoder::Activation::gelu_tanh},
+      {"relu", decoder::Activation::relu}};
+  const std::string name = json.text(key, otherwise);
+  const auto found = known.find(name);
+  if (found == known.end()) json.refuse(key, fmt::format("'{}' is not supported", name));
+  return found->second;
+}
+
+decoder::Rope rope_of(const ConfigJson& json, std::int64_t head_dim, double theta, double partial, bool reads_partial) {
+  // transformers' own order: rope_scaling where it has something, else rope_parameters.
+  const auto scaling = json.table("rope_scaling");
+  const auto parameters = json.table("rope_parameters");
+  const ConfigJson& table = scaling ? *scaling : parameters ? *parameters : json;
+  return rope_of_table(scaling || parameters ? table : ConfigJson(nlohmann::json::object(), json.file()), json,
+                       head_dim, theta, partial, reads_partial);
+}
+
+std::vector<decoder::LayerKind> same_layers(std::int64_t count, std::int64_t window) {
+  return std::vector<decoder::LayerKind>(static_cast<std::size_t>(count), decoder::LayerKind{window, 0, 0.0});
+}
+
+const Family& family_of(const ConfigJson& json) {
+  const std::string type = json.text("model_type", "");
+  std::vector<std::string> known;
+  for (const auto* families : {&kLlamaFamilies, &kGemmaFamilies, &kGptFamilies}) {
+    for (const Family& family : *families) {
+      if (type == family.model_type) return family;
+      known.emplace_back(family.model_type);
+    }
+  }
+  json.refuse("model_type", type.empty() ? "is missing" : fmt::format("'{}' is not supported", type),
+              fmt::format("Supported are {}.", fmt::join(known, ", ")));
+}
+
+}  // namespace headroom::huggingface

@@ -1,0 +1,59 @@
+// The families of checkpoints that are read: for each, what its config.json means and what its tensors are called.
+// Sources: transformers' modeling files of the families' names; absent keys have the defaults that it gives them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "model/decoder/config.h"
+#include "model/huggingface/config_json.h"
+
+namespace headroom::huggingface {
+
+// Where each weight lies. A name stands for NAME.weight and, where the config has one, NAME.bias.
+struct TensorNames {
+  std::vector<std::string> prefixes;  // what a file may have or lack before every name: "transformer."
+  std::string embedding;
+  std::string positions;
+  std::string project_in, project_out;
+  std::string final_norm;
+  std::string head = "lm_head";
+
+  std::string layer;             // "layers.{}.", before the names that follow
+  std::vector<std::string> qkv;  // one tensor of all, or those of q, k and v
+  bool qkv_by_group = false;     // one tensor, rows by key-value head: its query heads, its key, its value
+  std::string output;
+  std::vector<std::string> up;  // where gated: one tensor with the gate's rows first, or those of gate and up
+  std::string down;
+  std::string attention_norm, attention_output_norm, mlp_norm, mlp_output_norm, q_norm, k_norm;
+  bool transposed = false;  // products' weights are [in, out]
+};
+
+struct Family {
+  const char* model_type;
+  decoder::Config (*config)(const ConfigJson& json);
+  TensorNames (*names)(const decoder::Config& config);
+};
+
+// By config.json's model_type. Throws ExitCode::bad_checkpoint naming the families that there are.
+const Family& family_of(const ConfigJson& json);
+
+extern const std::vector<Family> kLlamaFamilies;  // llama, mistral, phi3, olmo, olmo2, qwen2, qwen3
+extern const std::vector<Family> kGemmaFamilies;  // gemma, gemma2, gemma3_text
+extern const std::vector<Family> kGptFamilies;    // gpt2, opt, phi, falcon
+
+// ---- what families share ----
+decoder::Activation activation_of(const ConfigJson& json, const std::string& key, const std::string& otherwise);
+
+// The rotary angles under the config's old keys (rope_theta, rope_scaling, partial_rotary_factor) or its new ones
+// (rope_parameters). `dims` of a head where nothing is said of a part of it; `partial`: the family's own factor.
+decoder::Rope rope_of(const ConfigJson& json, std::int64_t head_dim, double theta, double partial, bool reads_partial);
+
+// Of one table of the new keys; what it lacks comes from `top`.
+decoder::Rope rope_of_table(const ConfigJson& table, const ConfigJson& top, std::int64_t head_dim, double theta,
+                            double partial, bool reads_partial);
+
+// One kind of layer, or by layer_types, with the same angles everywhere.
+std::vector<decoder::LayerKind> same_layers(std::int64_t count, std::int64_t window);
+
+}  // namespace headroom::huggingface

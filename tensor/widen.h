@@ -1,0 +1,14 @@
+// Numbers of narrower formats as f32.
+#pragma once
+
+#include <cstdint>
+
+namespace headroom {
+
+// from [count] -> to [count]. Exact, subnormals, infinities and NaNs included; f64 is rounded to nearest. On all
+// threads.
+void widen_f16(const std::uint16_t* from, std::int64_t count, float* to);
+void widen_bf16(const std::uint16_t* from, std::int64_t count, float* to);
+void narrow_f64(const double* from, std::int64_t count, float* to);
+
+}  // namespace headroom
