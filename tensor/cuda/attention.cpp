@@ -21,6 +21,7 @@ namespace {
 void check_shape(std::string_view op, const AttentionShape& shape, const Tensor& qkv, const Tensor& lse) {
   HEADROOM_CHECK(shape.n_kv_heads > 0 && shape.n_heads % shape.n_kv_heads == 0 && shape.head_dim > 0,
                  "{}: {} heads of {} over {} key-value heads", op, shape.n_heads, shape.head_dim, shape.n_kv_heads);
+  HEADROOM_CHECK(shape.plain(), "{}: windows, soft caps and scales are the CPU's alone", op);
   expect(op, "qkv", qkv, qkv.dtype(), shape.rows() * shape.qkv_width());
   expect(op, "lse", lse, accumulator_of(qkv.dtype()), shape.batch * shape.n_heads * shape.seq);
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <ostream>
 #include <vector>
@@ -43,11 +44,15 @@ inline QuerySoftmax softmax_of_query(const std::vector<double>& qkv, const Atten
   const auto score = [&](const double* other) {
     double sum = 0.0;
     for (std::int64_t i = 0; i < shape.head_dim; ++i) sum += query[i] * other[i];
-    return sum / std::sqrt(static_cast<double>(shape.head_dim));
+    const double scaled =
+        sum * (shape.scale > 0.0 ? shape.scale : 1.0 / std::sqrt(static_cast<double>(shape.head_dim)));
+    return shape.softcap > 0.0 ? shape.softcap * std::tanh(scaled / shape.softcap) : scaled;
   };
   QuerySoftmax result;
   for (std::int64_t j = 0; j <= t; ++j) {
-    result.probs.push_back(score(&qkv[qkv_index(shape, b * shape.seq + j, 1, kv, 0)]));
+    const bool seen = shape.window == 0 || t - j < shape.window;
+    result.probs.push_back(seen ? score(&qkv[qkv_index(shape, b * shape.seq + j, 1, kv, 0)])
+                                : -std::numeric_limits<double>::infinity());
   }
   if (key != nullptr) result.probs.push_back(score(&(*key)[static_cast<std::size_t>(kv * shape.head_dim)]));
   const double largest = *std::max_element(result.probs.begin(), result.probs.end());
@@ -144,7 +149,9 @@ inline AttentionGradients attention_backward(const std::vector<double>& dout, co
 // For the names of test cases: "2x67_5on1x7".
 inline std::string name_of(const AttentionShape& shape) {
   return std::to_string(shape.batch) + "x" + std::to_string(shape.seq) + "_" + std::to_string(shape.n_heads) + "on" +
-         std::to_string(shape.n_kv_heads) + "x" + std::to_string(shape.head_dim);
+         std::to_string(shape.n_kv_heads) + "x" + std::to_string(shape.head_dim) +
+         (shape.window > 0 ? "_window" + std::to_string(shape.window) : "") + (shape.softcap > 0.0 ? "_capped" : "") +
+         (shape.scale > 0.0 ? "_scaled" : "");
 }
 
 // One key-value head a query head and groups, sequences around the block of queries, odd and tiny extents.
@@ -152,6 +159,15 @@ inline const AttentionShape kAttentionShapes[] = {
     {1, 1, 1, 1, 1},   {2, 2, 1, 1, 3},   {3, 7, 3, 3, 5},  {2, 16, 4, 2, 8},   {1, 31, 6, 2, 16},
     {2, 64, 2, 1, 32}, {1, 65, 4, 4, 64}, {2, 67, 5, 1, 7}, {1, 131, 3, 1, 13}, {1, 256, 2, 2, 64},
 };
+// With windows (of one key, within and over blocks of queries), soft caps and scales: on the CPU alone.
+inline const AttentionShape kForeignAttentionShapes[] = {{2, 7, 3, 1, 5, 1},
+                                                         {1, 67, 2, 1, 7, 5},
+                                                         {2, 131, 3, 3, 13, 64},
+                                                         {1, 200, 2, 2, 8, 130},
+                                                         {2, 31, 4, 2, 16, 0, 1.5},
+                                                         {1, 70, 2, 1, 10, 9, 0.7, 0.9},
+                                                         {1, 19, 3, 1, 4, 0, 0.0, 1.0},
+                                                         {1, 1100, 1, 1, 3, 1000, 2.0}};
 // Beyond 1024 tokens a block has fewer queries than 64: 48, 16 and, by the lower bound, 16.
 inline const AttentionShape kLongAttentionShapes[] = {{1, 1031, 1, 1, 3}, {1, 2053, 1, 1, 3}, {1, 5003, 1, 1, 1}};
 

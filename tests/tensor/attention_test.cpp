@@ -55,6 +55,20 @@ TEST_P(Attention, BackwardIsTheChainRuleAndOverwrites) {
   expect_close(dqkv, expected.dqkv, "dqkv");
 }
 
+// Of shapes that have no backward.
+class AttentionForward : public Attention {};
+
+TEST_P(AttentionForward, IsTheSoftmaxOfWhatAQuerySees) {
+  const auto qkv = TestTensor::random(qkv_shape(shape()), place(), "qkv");
+  const TestTensor out(out_shape(shape()), place());
+  const auto lse = wide_zeros(lse_shape(shape()));
+  ops::attention(qkv, shape(), out, lse);
+  const auto expected = reference::attention(qkv.values(), shape());
+  expect_close(out, expected.out, "out");
+  expect_close(lse, expected.lse, "lse");
+  EXPECT_THROW(ops::attention_backward(out, qkv, out, lse, shape(), qkv), Error);
+}
+
 class AttentionProbabilities : public Attention {};
 
 TEST_P(AttentionProbabilities, AreThoseOfOneHead) {
@@ -84,9 +98,17 @@ INSTANTIATE_TEST_SUITE_P(EveryShape, Attention,
                          ::testing::Combine(::testing::ValuesIn(reference::kPlaces),
                                             ::testing::ValuesIn(reference::kAttentionShapes)),
                          case_name);
+INSTANTIATE_TEST_SUITE_P(WindowsCapsAndScales, AttentionForward,
+                         ::testing::Combine(::testing::Values(reference::kCpuF32, reference::kCpuF64),
+                                            ::testing::ValuesIn(reference::kForeignAttentionShapes)),
+                         case_name);
 INSTANTIATE_TEST_SUITE_P(LongSequences, Attention,
                          ::testing::Combine(::testing::Values(reference::kCpuF32, reference::kCpuF64),
                                             ::testing::ValuesIn(reference::kLongAttentionShapes)),
+                         case_name);
+INSTANTIATE_TEST_SUITE_P(WindowsCapsAndScales, AttentionProbabilities,
+                         ::testing::Combine(::testing::Values(reference::kCpuF32, reference::kCpuF64),
+                                            ::testing::ValuesIn(reference::kForeignAttentionShapes)),
                          case_name);
 INSTANTIATE_TEST_SUITE_P(EveryShape, AttentionProbabilities,
                          ::testing::Combine(::testing::ValuesIn(reference::kPlaces),

@@ -76,9 +76,21 @@ TEST_P(Rotary, BackwardIsTheInverse) {
   EXPECT_NEAR(reference::dot(turned_x, w), reference::dot(x, turned_w), 100.0 * tolerance(dtype()));
 }
 
-TEST_P(Rotary, RefusesOddHeadsAndShortTables) {
+// A table of fewer angles turns the first dims alone.
+TEST(PartialRotary, LeavesTheRestOfAHead) {
+  const AttentionShape shape{1, 1, 1, 1, 7};
+  std::vector<float> qkv(21, 1.0F);
+  std::vector<float> cos = {0.0F, 0.0F};
+  std::vector<float> sin = {1.0F, 1.0F};
+  ops::rotary(Tensor::over(std::span(cos), {1, 2}), Tensor::over(std::span(sin), {1, 2}), shape, false,
+              Tensor::over(std::span(qkv), {1, 21}));
+  const std::vector<float> turned = {-1, -1, 1, 1, 1, 1, 1, -1, -1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+  EXPECT_EQ(qkv, turned);
+}
+
+TEST_P(Rotary, RefusesLongAndShortTables) {
   const AttentionShape odd{1, 2, 1, 1, 3};
-  EXPECT_THROW(ops::rotary(wide_zeros({2, 1}), wide_zeros({2, 1}), odd, false, zeros({2, 9})), Error);
+  EXPECT_THROW(ops::rotary(wide_zeros({2, 2}), wide_zeros({2, 2}), odd, false, zeros({2, 9})), Error);
   const AttentionShape even{1, 4, 1, 1, 4};
   EXPECT_THROW(ops::rotary(wide_zeros({3, 2}), wide_zeros({3, 2}), even, false, zeros({4, 12})), Error);
 }
