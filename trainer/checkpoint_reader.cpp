@@ -227,4 +227,15 @@ std::vector<LogicalTensor> read_tensors(const fs::path& checkpoint, const Manife
   return tensors;
 }
 
+void read_weights(const fs::path& checkpoint, const Manifest& manifest, std::size_t tensor, const Rectangle& place,
+                  float* to) {
+  const std::vector<Wanted> wanted = {{tensor, place, 0, place.columns}};
+  if (manifest.stored == "f32") {
+    read_wanted<float>(checkpoint, manifest, "weights", wanted, {to, static_cast<std::size_t>(place.elements())});
+  } else {
+    const std::vector<double> numbers = read_shard<double>(checkpoint, manifest, "weights", wanted, place.elements());
+    std::copy(numbers.begin(), numbers.end(), to);
+  }
+}
+
 }  // namespace headroom

@@ -43,4 +43,9 @@ struct LogicalTensor {
 std::vector<LogicalTensor> read_tensors(const std::filesystem::path& checkpoint, const Manifest& manifest,
                                         const std::string& kind);
 
+// A rectangle of one tensor's weights, row by row, as f32; `tensor` counts the manifest's. Throws
+// ExitCode::bad_checkpoint naming file and tensor for what cannot be read.
+void read_weights(const std::filesystem::path& checkpoint, const Manifest& manifest, std::size_t tensor,
+                  const Rectangle& place, float* to);
+
 }  // namespace headroom

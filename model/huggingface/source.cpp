@@ -6,10 +6,10 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "model/decoder/room.h"
 #include "model/huggingface/family.h"
 #include "model/huggingface/safetensors.h"
 #include "tensor/memory.h"
-#include "tensor/round_up.h"
 #include "tensor/widen.h"
 
 namespace headroom::huggingface {
@@ -53,29 +53,6 @@ void widen(const StoredTensor& tensor, std::int64_t first, std::int64_t count, f
       HEADROOM_CHECK(false, "no weight");
   }
 }
-
-// Memory that one layer after another is put into.
-class Room {
- public:
-  void clear() { used_ = 0; }
-  // The first pass measures: more is asked for than there is until `settle`.
-  float* take(std::int64_t count) {
-    const std::size_t begin = used_;
-    used_ += round_up(static_cast<std::size_t>(count), std::size_t{64});
-    if (used_ * sizeof(float) <= memory_.bytes()) return static_cast<float*>(memory_.data()) + begin;
-    return nullptr;
-  }
-  bool settle() {
-    if (used_ * sizeof(float) <= memory_.bytes()) return true;
-    memory_ = Buffer();  // first, so that there are never two
-    memory_ = Buffer(used_ * sizeof(float), Device::cpu, "a layer's weights");
-    return false;
-  }
-
- private:
-  Buffer memory_;
-  std::size_t used_ = 0;
-};
 
 class Source final : public decoder::WeightSource {
  public:
@@ -159,15 +136,10 @@ class Source final : public decoder::WeightSource {
     return tensor.type == StoredType::f32 && aligned ? reinterpret_cast<const float*>(tensor.bytes.data()) : nullptr;
   }
 
-  // Twice where the room is too small: the first time only says how much it must be.
   template <class Load>
-  void fill(Room& room, const Load& load) {
+  void fill(decoder::Room& room, const Load& load) {
     room_ = &room;
-    room.clear();
-    load();
-    if (room.settle()) return;
-    room.clear();
-    load();
+    room.fill(load);
   }
 
   // A whole tensor as it lies there, or converted.
@@ -295,7 +267,7 @@ class Source final : public decoder::WeightSource {
 
   // Every name and shape, without a look at the numbers.
   void check_layer(std::int64_t number) {
-    Room nothing;
+    decoder::Room nothing;
     room_ = &nothing;
     load_layer(number);
   }
@@ -323,9 +295,9 @@ class Source final : public decoder::WeightSource {
   const TensorFiles files_;
   const StoredTensor& embedding_;
   const StoredTensor* head_ = nullptr;
-  Room outer_room_;
-  Room layer_room_;
-  Room* room_ = nullptr;  // of what is being loaded
+  decoder::Room outer_room_;
+  decoder::Room layer_room_;
+  decoder::Room* room_ = nullptr;  // of what is being loaded
   OuterWeights outer_;
   LayerWeights layer_;
 };

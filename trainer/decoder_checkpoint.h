@@ -1,0 +1,22 @@
+// A checkpoint of ours as a decoder's weights (model/decoder), so that whatever looks at other people's models looks at
+// them too.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+
+#include "model/config.h"
+#include "model/decoder/config.h"
+#include "model/decoder/weights.h"
+
+namespace headroom {
+
+// `model` resolved.
+decoder::Config decoder_config(const ModelConfig& model);
+
+// The checkpoint's weights, read one layer at a time. Every tensor that the config asks for is there and has its shape
+// when this returns; otherwise it throws ExitCode::bad_checkpoint naming it.
+std::unique_ptr<decoder::WeightSource> checkpoint_weights(const std::filesystem::path& checkpoint,
+                                                          const decoder::Config& config);
+
+}  // namespace headroom
