@@ -97,6 +97,7 @@ std::string_view with_older_characters(std::string_view text, std::string& buffe
 
 struct Pattern::Implementation {
   Handle<pcre2_code> code;
+  bool for_older_characters = true;
   std::string place;
   std::string shown;
 
@@ -138,18 +139,19 @@ Pattern Pattern::regex(std::string_view oniguruma, const std::string& place) {
 }
 
 Pattern Pattern::literal(std::string_view text, const std::string& place) {
-  return compile(quoted_for_pcre2(text), text, place);
+  return compile({quoted_for_pcre2(text), false}, text, place);
 }
 
 Pattern Pattern::words_and_others() {
-  return compile(fmt::format("[{0}]+|[^{0}\\p{{White_Space}}]+", kWord), "\\w+|[^\\w\\s]+", "Whitespace");
+  return compile({fmt::format("[{0}]+|[^{0}\\p{{White_Space}}]+", kWord), true}, "\\w+|[^\\w\\s]+", "Whitespace");
 }
 
 Pattern Pattern::word_character() {
-  return compile(fmt::format("[{}]", kWord), "\\w", "single_word");
+  return compile({fmt::format("[{}]", kWord), true}, "\\w", "single_word");
 }
 
-Pattern Pattern::compile(const std::string& pcre2, std::string_view shown, const std::string& place) {
+Pattern Pattern::compile(const TranslatedPattern& translated, std::string_view shown, const std::string& place) {
+  const std::string& pcre2 = translated.pcre2;
   if (pcre2.size() > kLongestPattern) {
     throw Error(ExitCode::bad_data,
                 fmt::format("{}: a pattern of {} bytes, at most {} are read", place, shown.size(), kLongestPattern));
@@ -169,6 +171,7 @@ Pattern Pattern::compile(const std::string& pcre2, std::string_view shown, const
                 fmt::format("{}: the pattern '{}' does not compile: {}", place, shortened(shown), message_of(error)));
   }
   pcre2_jit_compile(self.code.get(), PCRE2_JIT_COMPLETE);  // where it cannot, the interpreter matches
+  self.for_older_characters = translated.for_older_characters;
   self.place = place;
   self.shown = shown;
   return pattern;
@@ -177,7 +180,8 @@ Pattern Pattern::compile(const std::string& pcre2, std::string_view shown, const
 void Pattern::stretches(std::string_view text, std::vector<Stretch>& out) const {
   if (text.empty()) return;
   Matcher& matcher = this_threads_matcher();
-  const std::string_view subject = with_older_characters(text, matcher.older);
+  const std::string_view subject =
+      implementation_->for_older_characters ? with_older_characters(text, matcher.older) : text;
   std::size_t covered = 0;
   std::optional<std::size_t> last_end;
   for (std::size_t from = 0; from <= text.size();) {

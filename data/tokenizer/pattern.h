@@ -10,6 +10,8 @@
 
 namespace headroom {
 
+struct TranslatedPattern;
+
 // A stretch of a text, in bytes, and whether the pattern matched it.
 struct Stretch {
   std::size_t begin;
@@ -41,7 +43,7 @@ class Pattern {
 
  private:
   Pattern();
-  static Pattern compile(const std::string& pcre2, std::string_view shown, const std::string& place);
+  static Pattern compile(const TranslatedPattern& pattern, std::string_view shown, const std::string& place);
   struct Implementation;
   std::unique_ptr<Implementation> implementation_;
 };

@@ -5,7 +5,10 @@
 #include <array>
 #include <cctype>
 #include <string>
+#include <utility>
 #include <vector>
+
+#include "data/tokenizer/unicode_versions.h"
 
 namespace headroom {
 namespace {
@@ -16,7 +19,11 @@ bool is_letter_or_digit(char c) {
 
 class Translator {
  public:
-  explicit Translator(std::string_view pattern) : pattern_(pattern) {}
+  Translator(std::string_view pattern, bool for_older_characters)
+      : pattern_(pattern), for_older_characters_(for_older_characters) {}
+
+  // Of three bytes and more, as the youngest characters have.
+  bool names_characters() const { return names_characters_; }
 
   std::string translated() {
     while (!done()) {
@@ -70,6 +77,7 @@ class Translator {
   void copy() { out_ += pattern_[at_++]; }
   // One character, which may be several bytes.
   void copy_character() {
+    names_characters_ = names_characters_ || static_cast<unsigned char>(peek()) >= 0xE0;
     copy();
     while (!done() && (static_cast<unsigned char>(peek()) & 0xC0) == 0x80) copy();
   }
@@ -213,7 +221,7 @@ class Translator {
         break;
       case 'p':
       case 'P':
-        property(c);
+        property(c, in_class);
         return;
       case 'u':
       case 'x':
@@ -226,7 +234,7 @@ class Translator {
   }
 
   // \p{NAME}, \p{^NAME}, \P{NAME}.
-  void property(char letter) {
+  void property(char letter, bool in_class) {
     const std::size_t end = pattern_.find('}', at_);
     if (peek(2) != '{' || end == npos) refuse(fmt::format("\\{} needs a name in braces", letter));
     std::string_view name = pattern_.substr(at_ + 3, end - at_ - 3);
@@ -245,13 +253,16 @@ class Translator {
       }
       return false;
     };
-    const char sign = negated ? 'P' : 'p';
-    if (holds(kCategories)) {
-      out_ += fmt::format("\\{}{{{}}}", sign, name);
-    } else if (holds(kScripts)) {
-      out_ += fmt::format("\\{}{{sc:{}}}", sign, name);
+    const bool script = holds(kScripts);
+    if (!script && !holds(kCategories)) refuse(fmt::format("the property '{}' is not taken", name));
+    const std::string written = fmt::format("{{{}{}}}", script ? "sc:" : "", name);
+    if (for_older_characters_) {
+      out_ += fmt::format("\\{}{}", negated ? 'P' : 'p', written);
+    } else if (in_class) {
+      if (negated) refuse("a negated property in a class is not taken in a pattern that names characters");
+      out_ += fmt::format("\\p{}{}", written, young_members(name));
     } else {
-      refuse(fmt::format("the property '{}' is not taken", name));
+      out_ += fmt::format("[{}\\p{}{}]", negated ? "^" : "", written, young_members(name));
     }
     at_ = end + 1;
   }
@@ -275,11 +286,14 @@ class Translator {
     if (code > 0x10FFFF || (code >= 0xD800 && code < 0xE000) || (letter == 'x' && !braces && code >= 0x80)) {
       refuse(fmt::format("\\{}{} is no character", letter, digits));
     }
+    names_characters_ = names_characters_ || code >= 0x800;
     out_ += fmt::format("\\x{{{:x}}}", code);
     at_ = end + (braces ? 1 : 0);
   }
 
   std::string_view pattern_;
+  bool for_older_characters_;
+  bool names_characters_ = false;
   std::size_t at_ = 0;
   std::string out_;
   std::size_t atom_ = npos;          // where in out_ begins what a quantifier would repeat
@@ -288,8 +302,11 @@ class Translator {
 
 }  // namespace
 
-std::string to_pcre2(std::string_view pattern) {
-  return Translator(pattern).translated();
+TranslatedPattern to_pcre2(std::string_view pattern) {
+  Translator first(pattern, /*for_older_characters=*/true);
+  std::string translated = first.translated();
+  if (!first.names_characters()) return {std::move(translated), true};
+  return {Translator(pattern, /*for_older_characters=*/false).translated(), false};
 }
 
 std::string quoted_for_pcre2(std::string_view text) {

@@ -28,9 +28,15 @@ class PatternRefused : public std::runtime_error {
   std::size_t position_;
 };
 
-// The pattern (valid UTF-8) for PCRE2 with PCRE2_UTF, PCRE2_UCP and PCRE2_MULTILINE. Brackets are not checked to pair:
-// PCRE2 does that. Throws PatternRefused.
-std::string to_pcre2(std::string_view pattern);
+struct TranslatedPattern {
+  std::string pcre2;  // for PCRE2_UTF, PCRE2_UCP and PCRE2_MULTILINE
+  // Young characters (data/tokenizer/unicode_versions.h) of a text are to be replaced by older ones like them. A
+  // pattern that names characters itself sees the text as it is, and has the young ones written into its properties.
+  bool for_older_characters = true;
+};
+
+// Of valid UTF-8. Brackets are not checked to pair: PCRE2 does that. Throws PatternRefused.
+TranslatedPattern to_pcre2(std::string_view pattern);
 
 // A pattern that matches the text as it stands.
 std::string quoted_for_pcre2(std::string_view text);

@@ -1,5 +1,7 @@
 #include "data/tokenizer/unicode_versions.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -74,6 +76,13 @@ constexpr auto kAdditions = std::to_array<Addition>({
     {0x1FAF7, 0x1FAF8, Kind::so},       {0x1FBCB, 0x1FBEF, Kind::so},  {0x2B739, 0x2B739, Kind::han},
     {0x2EBF0, 0x2EE5D, Kind::han},      {0x31350, 0x323AF, Kind::han},
 });
+
+// The general category; the script's name where the kind is one of a script's letters.
+std::string_view name_of(Kind kind) {
+  static constexpr std::array<std::string_view, 15> kNames{"Lu", "Ll", "Lm", "Lo", "Mn",  "Mc",       "Nd",      "No",
+                                                           "Pd", "Po", "Sm", "So", "Han", "Hiragana", "Katakana"};
+  return kNames[static_cast<std::size_t>(kind)];
+}
 
 // An older character of the same kind, in three and in four bytes of UTF-8.
 char32_t stand_in(Kind kind, bool four_bytes) {
@@ -156,6 +165,19 @@ char32_t older_alike(char32_t character) {
   if (character < kAdditions.front().first) return character;
   const auto* found = find_range(kAdditions, character);
   return found == kAdditions.end() ? character : stand_in(found->kind, character >= 0x10000);
+}
+
+std::string young_members(std::string_view property) {
+  std::string members;
+  for (const Addition& addition : kAdditions) {
+    const bool of_a_script = addition.kind >= Kind::han;
+    const std::string_view category = of_a_script ? "Lo" : name_of(addition.kind);
+    if (category.starts_with(property) || (of_a_script && name_of(addition.kind) == property)) {
+      members += fmt::format("\\x{{{:x}}}-\\x{{{:x}}}", static_cast<std::uint32_t>(addition.first),
+                             static_cast<std::uint32_t>(addition.last));
+    }
+  }
+  return members;
 }
 
 bool is_young_number(char32_t character) {
