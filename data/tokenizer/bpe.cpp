@@ -34,18 +34,23 @@ std::pair<std::string_view, std::string_view> halves(const nlohmann::json& merge
   return {text.substr(0, blank), text.substr(blank + 1)};
 }
 
+// Old files do not say the model's type.
+JsonNode vocab_of_bpe(const JsonNode& model) {
+  if (const auto type = model.find("type"); type && type->string() != "BPE") {
+    type->fail(fmt::format("the model '{}' is not supported, only BPE", type->string()));
+  }
+  return model.at("vocab");
+}
+
 }  // namespace
 
 Bpe::Bpe(const JsonNode& node)
-    : vocabulary_(node.at("vocab")),
+    : vocabulary_(vocab_of_bpe(node)),
       merges_(node.at("merges").size()),
       place_(node.place()),
       cache_owner_(new_cache_owner()) {
   node.allow_only({"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk",
                    "byte_fallback", "ignore_merges", "vocab", "merges"});
-  if (const auto type = node.find("type"); type && type->string() != "BPE") {
-    type->fail(fmt::format("the model '{}' is not supported, only BPE", type->string()));
-  }
   if (const auto dropout = node.find("dropout"); dropout && dropout->value() != 0.0) {
     dropout->fail("dropout makes another encoding each time, and is not supported");
   }
@@ -78,7 +83,9 @@ void Bpe::read_merges(const JsonNode& node) {
     const auto [left, right] = halves(merges[i], fail);
     joined = left;
     joined += right;
-    merges_.put(id(left), id(right), {static_cast<std::uint32_t>(i), id(joined)});
+    const std::int32_t left_id = id(left);
+    const std::int32_t right_id = id(right);
+    merges_.put(left_id, right_id, {static_cast<std::uint32_t>(i), id(joined)});
     if (right.starts_with(kBlank) && !left.ends_with(kBlank)) cut_before_blanks_ = false;
   }
 }

@@ -17,7 +17,6 @@ class Reader {
   Companions read() {
     if (const auto config = open("tokenizer_config.json")) read_tokenizer_config(JsonNode(*config, path_));
     if (const auto map = open("special_tokens_map.json")) read_special_tokens(JsonNode(*map, path_));
-    found_.present = !found_.files.empty();
     if (const auto added = open("added_tokens.json")) read_added_tokens(JsonNode(*added, path_));
     if (!found_.says_bos || !found_.says_eos) {
       if (const auto config = open("config.json")) read_model_config(JsonNode(*config, path_));

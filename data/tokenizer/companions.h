@@ -27,7 +27,6 @@ struct NamedToken {
 };
 
 struct Companions {
-  bool present = false;            // one of the first two files is there
   std::optional<std::string> bos;  // the tokens' texts
   std::optional<std::string> eos;
   std::optional<std::string> unk;

@@ -16,6 +16,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr const char* kEndOfText = "<|endoftext|>";
+constexpr std::int32_t kLast = 0x7FFFFFFF;
 
 json merges_of(const fs::path& file) {
   const std::string text = read_file(file);
@@ -39,6 +40,40 @@ json merges_of(const fs::path& file) {
   return merges;
 }
 
+// Tokens of the vocabulary first, then the others by their ids, those without one last: as the library would number
+// them.
+json added_tokens_of(const json& tokens, const Companions& companions) {
+  const auto in_vocabulary = [&](const NamedToken& token) { return tokens.find(token.content); };
+  const auto order = [&](const NamedToken& token) {
+    const auto found = in_vocabulary(token);
+    return found != tokens.end() && found->is_number_unsigned() ? found->get<std::uint64_t>()
+                                                                : static_cast<std::uint64_t>(token.id.value_or(kLast));
+  };
+  std::vector<NamedToken> named = companions.tokens;
+  std::stable_sort(named.begin(), named.end(),
+                   [&](const NamedToken& a, const NamedToken& b) { return order(a) < order(b); });
+  json added = json::array();
+  std::uint64_t next = tokens.size();
+  for (const NamedToken& token : named) {
+    const auto found = in_vocabulary(token);
+    json id = next;
+    if (token.id) id = static_cast<std::uint32_t>(*token.id);
+    if (found != tokens.end()) {
+      id = *found;
+    } else {
+      ++next;
+    }
+    added.push_back({{"id", id},
+                     {"content", token.content},
+                     {"single_word", token.single_word},
+                     {"lstrip", token.lstrip},
+                     {"rstrip", token.rstrip},
+                     {"normalized", token.normalized},
+                     {"special", true}});
+  }
+  return added;
+}
+
 }  // namespace
 
 json tokenizer_json_of(const fs::path& vocab, const fs::path& merges, Companions& companions) {
@@ -53,32 +88,10 @@ json tokenizer_json_of(const fs::path& vocab, const fs::path& merges, Companions
   }
   const json byte_level = {
       {"type", "ByteLevel"}, {"add_prefix_space", companions.add_prefix_space}, {"trim_offsets", true}};
-  // Tokens of the vocabulary first, then the others by their ids: as the library would number them.
-  std::vector<NamedToken> named = companions.tokens;
-  const auto id_of = [&](const NamedToken& token) {
-    const auto found = tokens.find(token.content);
-    return found != tokens.end() && found->is_number_unsigned() ? found->get<std::int64_t>()
-                                                                : token.id.value_or(0x7FFFFFFF);
-  };
-  std::stable_sort(named.begin(), named.end(),
-                   [&](const NamedToken& a, const NamedToken& b) { return id_of(a) < id_of(b); });
-  json added = json::array();
-  std::int64_t next = static_cast<std::int64_t>(tokens.size());
-  for (const NamedToken& token : named) {
-    const auto found = tokens.find(token.content);
-    added.push_back({{"id", found != tokens.end() ? *found : json(token.id.value_or(next))},
-                     {"content", token.content},
-                     {"single_word", token.single_word},
-                     {"lstrip", token.lstrip},
-                     {"rstrip", token.rstrip},
-                     {"normalized", token.normalized},
-                     {"special", true}});
-    if (found == tokens.end()) ++next;
-  }
   json model = {{"type", "BPE"}, {"vocab", tokens}, {"merges", merges_of(merges)}};
   if (companions.unk && tokens.contains(*companions.unk)) model["unk_token"] = *companions.unk;
   return {{"version", "1.0"},
-          {"added_tokens", std::move(added)},
+          {"added_tokens", added_tokens_of(tokens, companions)},
           {"pre_tokenizer", byte_level},
           {"decoder", byte_level},
           {"model", std::move(model)}};
