@@ -56,6 +56,11 @@ class Builder {
   }
 
   BuildResult run() {
+    std::optional<Tokenizer> given;
+    if (!options_.tokenizer_path.empty()) {
+      given = Tokenizer::load(options_.tokenizer_path);
+      given->bos();  // without one nothing need be read
+    }
     CorpusDirectory directory(options_.output, options_.overwrite, texts_);
     DocumentFormat format;
     format.separator = options_.separator;
@@ -63,12 +68,12 @@ class Builder {
                          stage_progress("reading"));
     result_.files = plan.survey().files;
     warn_about_text();
-    if (options_.tokenizer_path.empty()) {
+    if (given) {
+      tokenizer_file_ = given->copy_to(directory.partial());
+    } else {
       TokenizerTraining training = options_.tokenizer;
       training.format = format;
       train_tokenizer(texts_, training, directory.partial() / tokenizer_file_, stage_progress("training tokenizer"));
-    } else {
-      tokenizer_file_ = Tokenizer::load(options_.tokenizer_path).copy_to(directory.partial());
     }
     const Tokenizer tokenizer = Tokenizer::load(directory.partial() / tokenizer_file_);
     result_.vocab_size = tokenizer.vocab_size();

@@ -46,6 +46,7 @@ TEST(Pattern, WhiteSpaceIsUnicodesProperty) {
   // PCRE2's own \s has the first of these.
   for (const char* other : {"\u180e", "\u200b", "\ufeff", "\x1c", "\x1f", "\u2060"}) {
     EXPECT_EQ(matches(R"(\S)", other).size(), 1u) << testing::PrintToString(other);
+    EXPECT_EQ(matches(R"(\s)", other).size(), 0u) << testing::PrintToString(other);
   }
 }
 

@@ -1,5 +1,7 @@
 // Every family's tokenizer gives the ids of Hugging Face's own library (tests/fixtures/make_tokenizer_fixtures.py).
+#include <array>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "data/tokenizer.h"
 #include "data/utf8.h"
@@ -72,6 +74,24 @@ TEST_P(TokenizerFixtures, HavePiecesThatCanBeRead) {
     EXPECT_EQ(valid_utf8_prefix(piece), piece.size()) << id;
   }
   test::expect_error([&] { tokenizer.piece(tokenizer.vocab_size()); }, ExitCode::bad_data, {"outside"});
+}
+
+TEST_P(TokenizerFixtures, MayBeUsedBySeveralThreads) {
+  const Expected expected(GetParam());
+  const Tokenizer tokenizer = Tokenizer::load(fixtures() / GetParam());
+  std::array<int, 4> wrong{};
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < wrong.size(); ++t) {
+    threads.emplace_back([&, t] {
+      for (std::size_t i = 0; i < strings().size(); ++i) {
+        const std::size_t which = (i * 7 + t * 13) % strings().size();
+        wrong[t] += tokenizer.encode(strings()[which]) != expected.ids[which];
+        wrong[t] += tokenizer.decode(expected.ids[which]) != expected.decoded[which];
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, (std::array<int, 4>{}));
 }
 
 std::vector<std::string> names() {
