@@ -16,7 +16,10 @@ namespace fs = std::filesystem;
 OpenedModel open_huggingface(const fs::path& directory) {
   const decoder::Config config = huggingface::read_config(directory);
   const std::string name = fs::weakly_canonical(directory).filename().string();
-  return {name, directory, directory,
+  return {name,
+          directory,
+          directory,
+          {},
           std::make_unique<decoder::Decoder>(config, huggingface::open_weights(directory, config))};
 }
 
@@ -29,8 +32,11 @@ OpenedModel open_checkpoint(const fs::path& checkpoint, const fs::path& run) {
   }
   const RunConfig config = load_config(file, {});
   const decoder::Config model = decoder_config(resolved(config.model));
-  const std::string name = fmt::format("{}, step {}", config.name, read_manifest(checkpoint).step);
-  return {name, checkpoint, config.data.tokenizer,
+  const Manifest manifest = read_manifest(checkpoint);
+  const std::string name = fmt::format("{}, step {}", config.name, manifest.step);
+  fs::path tokenizer = config.data.tokenizer;
+  if (tokenizer.empty() && fs::is_directory(config.data.corpus)) tokenizer = config.data.corpus;
+  return {name, checkpoint, tokenizer, manifest.identity.tokenizer,
           std::make_unique<decoder::Decoder>(model, checkpoint_weights(checkpoint, model))};
 }
 

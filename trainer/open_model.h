@@ -10,9 +10,10 @@
 namespace headroom {
 
 struct OpenedModel {
-  std::string name;                 // for reports: the directory's, or the run's with its step
-  std::filesystem::path directory;  // of the checkpoint
-  std::filesystem::path tokenizer;  // file or directory; empty where none is known
+  std::string name;                   // for reports: the directory's, or the run's with its step
+  std::filesystem::path directory;    // of the checkpoint
+  std::filesystem::path tokenizer;    // file or directory; empty where none is known
+  std::string tokenizer_fingerprint;  // that it was trained with; empty where not known
   std::unique_ptr<decoder::Decoder> decoder;
 };
 
