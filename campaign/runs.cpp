@@ -42,6 +42,7 @@ void make_paths_absolute(RunConfig& config) {
   for (std::filesystem::path* path : {&config.data.corpus, &config.data.valid, &config.data.tokenizer}) {
     if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal();
   }
+  for (std::string& task : config.eval.tasks) task = std::filesystem::absolute(task).lexically_normal().string();
 }
 
 // Whether the label for reports comes from the variant's config or keys, and not from its name here.

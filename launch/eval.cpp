@@ -87,7 +87,7 @@ class EvalVerb : public Verb {
     const Stopwatch watch;
     const OpenedModel model = open_model(model_);
     const Tokenizer tokenizer = load_tokenizer(model);
-    const TextEncoding encoding(tokenizer, special());
+    const TextEncoding encoding(tokenizer, special(*model.decoder, tokenizer));
     DecoderScorer scorer(*model.decoder, batch_);
     const std::int64_t positions = model.decoder->config().max_positions;
     check_window(model.decoder->config());
@@ -100,7 +100,7 @@ class EvalVerb : public Verb {
     for (std::size_t i = 0; i < tasks.size(); ++i) {
       Bar bar(tasks[i].name);
       const TaskResult result =
-          evaluate_task(tasks[i], tasks_[i].string(), encoding, task_window, scorer, bar.advance());
+          evaluate_task(prepare_task(tasks[i], tasks_[i].string(), encoding, task_window), scorer, bar.advance());
       bar.finish();
       for (const Metric& metric : result.metrics) {
         task_rows.push_back({tasks[i].name, std::to_string(tasks[i].items.size()), metric.name,
@@ -135,7 +135,7 @@ class EvalVerb : public Verb {
       print_table({"text", "windows", "tokens", "nll/token", "perplexity", "bits/byte"}, text_rows);
     }
     if (!out_.empty()) {
-      ordered_json json = provenance(model, tokenizer);
+      ordered_json json = provenance(model, encoding);
       json["seconds"] = watch.seconds();
       json["tasks"] = std::move(task_results);
       json["perplexity"] = std::move(text_results);
@@ -165,8 +165,11 @@ class EvalVerb : public Verb {
     std::optional<Progress> progress_;
   };
 
-  SpecialTokens special() const {
-    return bos_ ? SpecialTokens::bos : no_bos_ ? SpecialTokens::none : SpecialTokens::convention;
+  // Our own models have seen BOS before every document (data/build_corpus.h), whatever a tokenizer's own convention is.
+  SpecialTokens special(const decoder::Decoder& decoder, const Tokenizer& tokenizer) const {
+    if (bos_ || no_bos_) return bos_ ? SpecialTokens::bos : SpecialTokens::none;
+    return decoder.config().family == "headroom" && tokenizer.has_bos() ? SpecialTokens::bos
+                                                                        : SpecialTokens::convention;
   }
 
   Tokenizer load_tokenizer(const OpenedModel& model) const {
@@ -208,7 +211,8 @@ class EvalVerb : public Verb {
     return options;
   }
 
-  ordered_json provenance(const OpenedModel& model, const Tokenizer& tokenizer) const {
+  ordered_json provenance(const OpenedModel& model, const TextEncoding& encoding) const {
+    const Tokenizer& tokenizer = encoding.tokenizer();
     return {{"headroom", version_line()},
             {"time", utc_time()},
             {"host", host_name()},
@@ -218,9 +222,7 @@ class EvalVerb : public Verb {
               {"family", model.decoder->config().family},
               {"computed_in", "f32"}}},
             {"tokenizer", {{"fingerprint", tokenizer.fingerprint()}, {"pieces", tokenizer.vocab_size()}}},
-            {"special_tokens", bos_      ? "bos"
-                               : no_bos_ ? "none"
-                                         : "convention"},
+            {"special_tokens", name_of(encoding.special())},
             {"limit", limit_ > 0 ? ordered_json(limit_) : ordered_json()}};
   }
 

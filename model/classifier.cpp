@@ -1,6 +1,9 @@
 #include "model/classifier.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include "tensor/transfer.h"
 
 namespace headroom {
 namespace {
@@ -91,6 +94,31 @@ void Classifier::forward(Tensor x, const Tensor& carried, const Tensor& targets,
     ops::zero(dx);
     norm_.backward(own, x, saved.norm, dx);
   }
+}
+
+std::vector<TokenLoss> Classifier::token_losses(Tensor x, const Tensor& carried, const Tensor& targets,
+                                                const RowShards& shards, const ClassifierActivations& saved,
+                                                std::span<const std::int32_t> host_targets, Tensor nll) const {
+  norm_rows(x, carried, shards, saved, nullptr);
+  const std::int64_t rows = saved.input.rows();
+  std::vector<TokenLoss> losses;
+  losses.reserve(static_cast<std::size_t>(rows));
+  for (std::int64_t begin = 0; begin < rows; begin += saved.logits.rows()) {
+    const std::int64_t count = std::min(saved.logits.rows(), rows - begin);
+    const Tensor logits = saved.logits.row_range(0, count);
+    ops::matmul(saved.input.row_range(begin, count), Transpose::no, (*store_)[head_].value, Transpose::yes, logits, 1.0,
+                0.0);
+    chunk_loss(saved, logits, targets.flat_range(begin, count), 0.0, nll);
+    // Sum of exponentials and target's logit, both relative to the row's largest logit.
+    const std::vector<double> sums = download_as<double>(saved.sums.flat_range(0, 2 * count));
+    for (std::int64_t row = 0; row < count; ++row) {
+      const double target = sums[static_cast<std::size_t>(count + row)];
+      const bool counts = host_targets[static_cast<std::size_t>(begin + row)] >= 0;
+      losses.push_back(counts ? TokenLoss{std::log(sums[static_cast<std::size_t>(row)]) - target, target == 0.0}
+                              : TokenLoss{});
+    }
+  }
+  return losses;
 }
 
 void Classifier::logits(Tensor x, const Tensor& carried, const RowShards& shards, const ClassifierActivations& saved,

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <optional>
+#include <span>
+#include <vector>
 
 #include "model/residual_sum.h"
 #include "model/row_shards.h"
@@ -20,6 +22,12 @@ struct LossSum {
     return *this;
   }
   double mean() const { return tokens == 0 ? 0.0 : nll / static_cast<double>(tokens); }
+};
+
+// A target's negative log-likelihood (nats), and whether no id has a larger logit.
+struct TokenLoss {
+  double nll = 0.0;
+  bool is_argmax = false;
 };
 
 struct ClassifierActivations {
@@ -44,6 +52,11 @@ class Classifier {
   void forward(Tensor x, const Tensor& carried, const Tensor& targets, const RowShards& shards,
                const ClassifierActivations& saved, ActivationTap* tap, std::optional<double> gradient_scale, Tensor nll,
                Tensor dx) const;
+
+  // The loss of every row's target alone, the same on every tensor rank; 0 where there is no target. Waits for it.
+  std::vector<TokenLoss> token_losses(Tensor x, const Tensor& carried, const Tensor& targets, const RowShards& shards,
+                                      const ClassifierActivations& saved, std::span<const std::int32_t> host_targets,
+                                      Tensor nll) const;
 
   // The logits themselves, [rows, local vocabulary], for tests and tools.
   void logits(Tensor x, const Tensor& carried, const RowShards& shards, const ClassifierActivations& saved,

@@ -167,6 +167,14 @@ LossSum Transformer::evaluate(const Batch& batch, ActivationTap* tap) {
   return {download<double>(nll_)[0], counted(batch)};
 }
 
+std::vector<TokenLoss> Transformer::token_losses(const Batch& batch) {
+  const Activations& activations = activations_for(batch);
+  const PassContext pass = forward_blocks(batch, activations, nullptr, Pass::evaluation);
+  ops::zero(nll_);
+  return classifier_.token_losses(activations.residual.back(), activations.blocks.back().middle, tokens_.targets,
+                                  pass.shards, activations.classifier, batch.targets, nll_);
+}
+
 void Transformer::logits(const Batch& batch, Tensor out) {
   const Activations& activations = activations_for(batch);
   const PassContext pass = forward_blocks(batch, activations, nullptr, Pass::evaluation);

@@ -61,6 +61,9 @@ class Transformer {
   // Loss alone (evaluation mode). Waits for it.
   LossSum evaluate(const Batch& batch, ActivationTap* tap);
 
+  // The loss of every token by itself, [batch * seq] (evaluation mode). Waits for it.
+  std::vector<TokenLoss> token_losses(const Batch& batch);
+
   // Logits of this rank's vocabulary rows, [batch*seq, local vocabulary]; the tensor is the caller's.
   void logits(const Batch& batch, Tensor out);
 

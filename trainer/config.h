@@ -51,8 +51,11 @@ struct RunConfig {
   } parallel;
 
   struct {
-    std::int64_t every = 0;     // steps; 0 means only at the end
-    std::int64_t windows = 64;  // held-out windows; 0 means all
+    std::int64_t every = 0;          // steps; 0 means only at the end
+    std::int64_t windows = 64;       // held-out windows; 0 means all
+    std::vector<std::string> tasks;  // multiple-choice tasks (docs/evaluation.md)
+    std::int64_t tasks_every = 0;    // steps; 0 means only at the end
+    std::int64_t tasks_limit = 0;    // items of each; 0 means all
   } eval;
 
   SnapshotConfig snapshot;

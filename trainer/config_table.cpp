@@ -216,6 +216,13 @@ void add_watching(std::vector<ConfigKey>& keys) {
       integer(KEY(eval.every), kAnyCount, "steps", does_not_compute, "between evaluations; 0: only at the end"));
   keys.push_back(integer(KEY(eval.windows), kAnyCount, "sequences", does_not_compute,
                          "held-out windows of an evaluation; 0: all"));
+  keys.push_back(bound<std::vector<std::string>>("eval.tasks", ConfigKind::text_list, does_not_compute, "",
+                                                 "files of multiple-choice tasks that a run answers",
+                                                 MEMBER(eval.tasks)));
+  keys.push_back(integer(KEY(eval.tasks_every), kAnyCount, "steps", does_not_compute,
+                         "between evaluations of the tasks; 0: only at the end"));
+  keys.push_back(integer(KEY(eval.tasks_limit), kAnyCount, "items", does_not_compute,
+                         "only the first so many of each task; 0: all"));
   keys.push_back(integer(KEY(snapshot.every), kAnyCount, "steps", does_not_compute,
                          "between snapshots; 0: only after the last step"));
   keys.push_back(bound<std::vector<std::string>>("snapshot.sentences", ConfigKind::text_list, does_not_compute, "",

@@ -149,6 +149,7 @@ bool Run::finish_step(ordered_json record) {
 }
 
 bool Run::train() {
+  tasks_.emplace(config_, *corpus_);
   on_root(mesh_->world(), [&] {
     open_outputs();
     return std::string();

@@ -20,6 +20,7 @@
 #include "trainer/rehearsal.h"
 #include "trainer/run_directory.h"
 #include "trainer/run_snapshot.h"
+#include "trainer/run_tasks.h"
 #include "trainer/step_data.h"
 #include "trainer/stragglers.h"
 #include "trainer/tensorboard.h"
@@ -88,6 +89,7 @@ class Run {
   HeldOut held_out_;
   Monitor monitor_;
   RunSnapshots snapshots_;
+  std::optional<RunTasks> tasks_;  // while it trains
   CheckpointIdentity identity_;
   Stragglers stragglers_;
   Rehearsal rehearsal_;

@@ -5,29 +5,12 @@
 #include "analysis/snapshot.h"
 #include "parallel/versions.h"
 #include "trainer/config_schema.h"
+#include "trainer/run_tokenizer.h"
 #include "trainer/stop_request.h"
 
 namespace headroom {
-namespace {
-
-std::optional<Tokenizer> tokenizer_of(const RunConfig& config, const Corpus& corpus) {
-  const std::filesystem::path& file = config.data.tokenizer.empty() ? corpus.tokenizer_file : config.data.tokenizer;
-  if (file.empty()) return std::nullopt;
-  Tokenizer tokenizer = Tokenizer::load(file);
-  const std::string& expected = corpus.train.tokenizer_fingerprint();
-  if (!expected.empty() && tokenizer.fingerprint() != expected) {
-    throw Error(ExitCode::bad_data,
-                fmt::format("{} has fingerprint {}, the corpus {} was made with {}", file.string(),
-                            tokenizer.fingerprint(), corpus.train.path().string(), expected),
-                "Leave data.tokenizer unset to use the corpus' own tokenizer.");
-  }
-  return tokenizer;
-}
-
-}  // namespace
-
 RunSnapshots::RunSnapshots(const RunConfig& config, const Corpus& corpus) : config_(config) {
-  const std::optional<Tokenizer> tokenizer = tokenizer_of(config, corpus);
+  const std::optional<Tokenizer> tokenizer = run_tokenizer(config, corpus);
   if (tokenizer) tokenizer_fingerprint_ = tokenizer->fingerprint();
   probe_ = build_probe_set(config.snapshot, corpus.valid, tokenizer ? &*tokenizer : nullptr, config.model.seq_len,
                            config.model.vocab_size);
@@ -35,7 +18,7 @@ RunSnapshots::RunSnapshots(const RunConfig& config, const Corpus& corpus) : conf
 
 RunSnapshots::RunSnapshots(const RunConfig& config, const Corpus& corpus, ProbeSet probe)
     : config_(config), probe_(std::move(probe)) {
-  const std::optional<Tokenizer> tokenizer = tokenizer_of(config, corpus);
+  const std::optional<Tokenizer> tokenizer = run_tokenizer(config, corpus);
   if (tokenizer) tokenizer_fingerprint_ = tokenizer->fingerprint();
 }
 

@@ -116,6 +116,12 @@ bool Run::look(ordered_json& record) {
     if (root())
       log_info("step {}: held-out loss {:.4f}, perplexity {:.2f}", step, loss->mean(), std::exp(loss->mean()));
   }
+  if (tasks_ && !tasks_->empty() && due(step, config_.eval.tasks_every, last) && !record.contains("tasks")) {
+    std::optional<ordered_json> found = tasks_->evaluate(engine_.model(), *mesh_);
+    if (!found) return false;
+    if (root()) log_info("step {}: tasks {}", step, found->dump());
+    record["tasks"] = std::move(*found);
+  }
   if (due(step, config_.snapshot.every, last) && !record.contains("snapshot")) {
     try {
       const std::optional<SnapshotReceipt> receipt =

@@ -68,16 +68,13 @@ std::vector<Metric> metrics_of(const Task& task, const std::vector<ItemScores>& 
   return {mean_of("acc", acc), mean_of("acc_norm", acc_norm), mean_of("acc_bytes", acc_bytes)};
 }
 
-TaskResult evaluate_task(const Task& task, const std::string& file, const TextEncoding& encoding,
-                         std::int64_t max_length, Scorer& scorer, const Scorer::Advance& advance) {
+PreparedTask prepare_task(Task task, const std::string& file, const TextEncoding& encoding, std::int64_t max_length) {
   HEADROOM_CHECK(max_length >= 1, "a model that reads {} tokens", max_length);
-  TaskResult result;
-  result.items.resize(task.items.size());
-  std::vector<Passage> passages;
-  std::vector<std::pair<std::size_t, std::size_t>> places;  // item and choice of each passage
+  PreparedTask prepared;
+  prepared.items.resize(task.items.size());
   for (std::size_t i = 0; i < task.items.size(); ++i) {
     const TaskItem& item = task.items[i];
-    ItemScores& scores = result.items[i];
+    ItemScores& scores = prepared.items[i];
     scores.log_likelihoods.resize(item.pairs.size());
     scores.greedy.resize(item.pairs.size());
     for (std::size_t choice = 0; choice < item.pairs.size(); ++choice) {
@@ -107,14 +104,20 @@ TaskResult evaluate_task(const Task& task, const std::string& file, const TextEn
         scores.cut = true;
       }
       scores.tokens.push_back(continuation);
-      passages.push_back(std::move(passage));
-      places.emplace_back(i, choice);
+      prepared.passages.push_back(std::move(passage));
+      prepared.places.emplace_back(i, choice);
     }
   }
+  prepared.task = std::move(task);
+  return prepared;
+}
+
+TaskResult evaluate_task(const PreparedTask& prepared, Scorer& scorer, const Scorer::Advance& advance) {
+  TaskResult result{prepared.items, {}};
   scorer.score(
-      passages,
+      prepared.passages,
       [&](std::size_t passage, std::span<const TokenScore> scores) {
-        const auto [item, choice] = places[passage];
+        const auto [item, choice] = prepared.places[passage];
         double sum = 0.0;
         bool greedy = true;
         for (const TokenScore& score : scores) {
@@ -125,7 +128,7 @@ TaskResult evaluate_task(const Task& task, const std::string& file, const TextEn
         result.items[item].greedy[choice] = greedy;
       },
       advance);
-  result.metrics = metrics_of(task, result.items);
+  result.metrics = metrics_of(prepared.task, result.items);
   return result;
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "analysis/evaluation/scorer.h"
@@ -32,11 +33,20 @@ struct TaskResult {
   std::vector<Metric> metrics;
 };
 
+// A task's passages: what does not change between a run's evaluations.
+struct PreparedTask {
+  Task task;
+  std::vector<Passage> passages;
+  std::vector<std::pair<std::size_t, std::size_t>> places;  // item and choice of each passage
+  std::vector<ItemScores> items;                            // without scores
+};
+
 // `max_length`: tokens that the model reads at once; the beginning of a longer context is left out. `file` is what
 // errors call the task's file. Throws ExitCode::bad_data naming its line for an item that cannot be scored: a
 // continuation without tokens of its own or longer than max_length, a context without tokens.
-TaskResult evaluate_task(const Task& task, const std::string& file, const TextEncoding& encoding,
-                         std::int64_t max_length, Scorer& scorer, const Scorer::Advance& advance);
+PreparedTask prepare_task(Task task, const std::string& file, const TextEncoding& encoding, std::int64_t max_length);
+
+TaskResult evaluate_task(const PreparedTask& prepared, Scorer& scorer, const Scorer::Advance& advance);
 
 // The metrics of a form from what its items scored:
 //   choices   acc: the largest log-likelihood is an answer's (of equal ones the first counts); acc_norm: of

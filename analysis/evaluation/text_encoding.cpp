@@ -32,6 +32,18 @@ bool is_space(char32_t c) {
 
 }  // namespace
 
+std::string_view name_of(SpecialTokens special) {
+  switch (special) {
+    case SpecialTokens::convention:
+      return "convention";
+    case SpecialTokens::bos:
+      return "bos";
+    case SpecialTokens::none:
+      break;
+  }
+  return "none";
+}
+
 std::size_t trailing_space(std::string_view text) {
   std::size_t end = text.size();
   while (end > 0) {

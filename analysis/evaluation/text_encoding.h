@@ -14,6 +14,7 @@ namespace headroom::evaluation {
 
 // What goes around a text: what the model's convention puts (data/tokenizer.h), BOS before every text, or nothing.
 enum class SpecialTokens : std::uint8_t { convention, bos, none };
+std::string_view name_of(SpecialTokens special);
 
 class TextEncoding {
  public:

@@ -63,7 +63,7 @@ TEST_P(Harness, GivesTheSameLogLikelihoodsAndMetrics) {
     const Task task = read_task(fixtures() / "tasks" / (name + ".jsonl"), 0);
     const std::int64_t window =
         run["window"].is_null() ? model.decoder.config().max_positions : run["window"].get<std::int64_t>();
-    const TaskResult result = evaluate_task(task, name, encoding, window, scorer, {});
+    const TaskResult result = evaluate_task(prepare_task(task, name, encoding, window), scorer, {});
     ASSERT_EQ(result.items.size(), run["lls"].size());
     for (std::size_t i = 0; i < result.items.size(); ++i) {
       const ItemScores& scores = result.items[i];
@@ -398,7 +398,7 @@ TEST(ChoiceTask, AnItemThatCannotBeScoredIsNamed) {
   const TextEncoding encoding(model.tokenizer, SpecialTokens::convention);
   const auto complaint = [&](const std::string& line, std::int64_t window) -> std::string {
     try {
-      evaluate_task(parse_task("\n" + line, "t.jsonl", 0), "t.jsonl", encoding, window, scorer, {});
+      evaluate_task(prepare_task(parse_task("\n" + line, "t.jsonl", 0), "t.jsonl", encoding, window), scorer, {});
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ExitCode::bad_data);
       return error.what();

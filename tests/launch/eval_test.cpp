@@ -103,6 +103,68 @@ TEST(Eval, PackedPerplexityOfARunIsItsHeldOutLoss) {
   EXPECT_THAT(wrong.output, HasSubstr("the model was trained with " + tokenizer.fingerprint()));
 }
 
+json last_tasks(const fs::path& run) {
+  json last;
+  std::ifstream metrics(run / "metrics.jsonl");
+  for (std::string line; std::getline(metrics, line);) {
+    const json record = json::parse(line);
+    if (record.contains("tasks")) last = record["tasks"];
+  }
+  last.erase("seconds");
+  return last;
+}
+
+// What a run answers while it trains, at any layout, is what `headroom eval` finds of its checkpoint.
+TEST(Eval, ARunsTasksAreThoseOfItsCheckpointAtEveryLayout) {
+  const Workspace here;
+  std::string lines;
+  for (int i = 0; i < 12; ++i) {
+    lines +=
+        "{\"context\": \"the old river\", \"choices\": [\"carries stories\", \"listen\", \"and winter light\"], "
+        "\"answer\": " +
+        std::to_string(i % 3) + "}\n";
+    lines +=
+        "{\"context\": \"quiet harbours\", \"choices\": [\"where\", \"people\"], "
+        "\"answer\": " +
+        std::to_string(i % 2) + "}\n";
+  }
+  const std::string task = here.file("mine.jsonl", lines).string();
+  const std::string labels =
+      here.file("truths.jsonl",
+                "{\"context\": \"the\", \"choices\": [\"river\", \"winter\", \"old\"], \"labels\": [1, 0, 1]}\n"
+                "{\"context\": \"to\", \"choices\": [\"quiet harbours\", \"light\"], \"labels\": [0, 1]}\n")
+          .string();
+  const std::string keys =
+      "eval.tasks = [\"" + task + "\", \"" + labels + "\"]\neval.tasks_every = 4\ncheckpoint.every = 8\n";
+  const Outcome alone = headroom("train " + here.config("alone", keys));
+  ASSERT_EQ(alone.status, 0) << alone.output;
+  const Outcome spread = headroom_ranks(4, "train " + here.config("spread", keys) + " --set parallel.tensor=2");
+  ASSERT_EQ(spread.status, 0) << spread.output;
+  const json found = last_tasks(here.run("alone"));
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_TRUE(found["mine"].contains("acc_norm_stderr")) << found;
+  const json found_spread = last_tasks(here.run("spread"));
+  const std::string out = (here / "found.json").string();
+  const Outcome ran =
+      headroom("eval " + here.run("alone").string() + " --task " + task + " " + labels + " --out " + out);
+  ASSERT_EQ(ran.status, 0) << ran.output;
+  const json later = json::parse(read_file(out));
+  EXPECT_EQ(later["special_tokens"], "bos");
+  for (const json& one : later["tasks"]) {
+    const auto name = one["name"].get<std::string>();
+    for (const auto& [metric, value] : one["metrics"].items()) {
+      EXPECT_NEAR(found[name][metric].get<double>(), value.get<double>(), 1e-5) << name << " " << metric;
+      EXPECT_NEAR(found_spread[name][metric].get<double>(), value.get<double>(), 1e-4) << name << " " << metric;
+    }
+  }
+  // A mistake ends a run before its first step.
+  const std::string bad = here.file("bad.jsonl", "{\"context\": \"c\"}\n").string();
+  const Outcome refused = headroom("train " + here.config("refused", "eval.tasks = [\"" + bad + "\"]\n"));
+  EXPECT_EQ(refused.status, 4) << refused.output;
+  EXPECT_THAT(refused.output, HasSubstr("bad.jsonl line 1 has no \"choices\""));
+  EXPECT_EQ(steps_in(here.run("refused")), 0);
+}
+
 TEST(Eval, MistakesAreNamed) {
   const Scratch scratch;
   const std::string model = fixture("gpt2");
