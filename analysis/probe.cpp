@@ -13,7 +13,7 @@ namespace {
 class SequenceMaker {
  public:
   SequenceMaker(const Tokenizer* tokenizer, std::int64_t vocab_size) : tokenizer_(tokenizer), vocab_size_(vocab_size) {
-    if (tokenizer != nullptr) bos_ = tokenizer->bos();
+    if (tokenizer != nullptr && tokenizer->has_bos()) bos_ = tokenizer->bos();
   }
 
   std::optional<std::int32_t> bos() const { return bos_; }
@@ -48,7 +48,7 @@ void add_sentences(const SnapshotConfig& config, const Tokenizer* tokenizer, con
     if (config.sentences.empty()) return;
     if (config.sentences != SnapshotConfig{}.sentences) {
       throw Error(ExitCode::bad_config, "snapshot.sentences needs a tokenizer, and the corpus brings none",
-                  "Set data.tokenizer to its tokenizer.model, or snapshot.sentences = [].");
+                  "Set data.tokenizer to its tokenizer, or snapshot.sentences = [].");
     }
     probe.notes.emplace_back("no tokenizer: snapshots have no probe sentences");
     return;
@@ -61,7 +61,7 @@ void add_sentences(const SnapshotConfig& config, const Tokenizer* tokenizer, con
                   fmt::format("snapshot.sentences: \"{}\" is {} tokens with BOS, allowed are 2 to model.seq_len = {}",
                               sentence, length, seq_len));
     }
-    probe.sequences.push_back(maker.make(ids, true, ProbeKind::sentence));
+    if (maker.bos()) probe.sequences.push_back(maker.make(ids, true, ProbeKind::sentence));
     probe.sequences.push_back(maker.make(ids, false, ProbeKind::sentence));
   }
 }
@@ -156,7 +156,11 @@ ProbeSet build_probe_set(const SnapshotConfig& config, const TokenFile& held_out
                          std::int64_t seq_len, std::int64_t vocab_size) {
   ProbeSet probe;
   const SequenceMaker maker(tokenizer, vocab_size);
-  if (tokenizer == nullptr) probe.notes.emplace_back("no tokenizer: probe sequences have no BOS");
+  if (tokenizer == nullptr) {
+    probe.notes.emplace_back("no tokenizer: probe sequences have no BOS");
+  } else if (!maker.bos()) {
+    probe.notes.emplace_back("the tokenizer has no BOS: probe sequences have none");
+  }
   add_sentences(config, tokenizer, maker, seq_len, probe);
   add_calibration(config, held_out, maker, seq_len, vocab_size, probe);
   if (probe.sequences.empty()) {

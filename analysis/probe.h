@@ -37,7 +37,7 @@ struct ProbeSet {
 // unknown or all too short, windows are spread over the file as it is.
 //
 // `tokenizer` may be null: then there are no BOS forms and no sentences. The default sentences are left out with a
-// note; sentences that the config names are refused.
+// note; sentences that the config names are refused. A tokenizer without a BOS makes no BOS forms, either.
 //
 // Throws ExitCode::bad_config naming key and numbers: a sentence without tokens or of more than seq_len, sentences
 // without a tokenizer, ids beyond vocab_size; ExitCode::bad_data when the held-out file has no window.

@@ -1,7 +1,5 @@
 #include "data/build_corpus.h"
 
-#include <sentencepiece_processor.h>
-
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -14,6 +12,7 @@
 #include "data/corpus_directory.h"
 #include "data/ordered_workers.h"
 #include "data/token_writer.h"
+#include "data/word_cut.h"
 
 namespace headroom {
 namespace {
@@ -57,25 +56,29 @@ class Builder {
   }
 
   BuildResult run() {
+    std::optional<Tokenizer> given;
+    if (!options_.tokenizer_path.empty()) {
+      given = Tokenizer::load(options_.tokenizer_path);
+      given->bos();  // without one nothing need be read
+    }
     CorpusDirectory directory(options_.output, options_.overwrite, texts_);
-    const fs::path model = directory.partial() / "tokenizer.model";
     DocumentFormat format;
     format.separator = options_.separator;
     const SplitPlan plan(texts_, format, options_.split, directory.partial() / "documents.records",
                          stage_progress("reading"));
     result_.files = plan.survey().files;
     warn_about_text();
-    if (options_.tokenizer_model.empty()) {
+    if (given) {
+      tokenizer_file_ = given->copy_to(directory.partial());
+    } else {
       TokenizerTraining training = options_.tokenizer;
       training.format = format;
-      train_tokenizer(texts_, training, model, stage_progress("training tokenizer"));
-    } else {
-      write_file_atomically(model, read_file(options_.tokenizer_model));
+      train_tokenizer(texts_, training, directory.partial() / tokenizer_file_, stage_progress("training tokenizer"));
     }
-    const Tokenizer tokenizer = Tokenizer::load(model);
+    const Tokenizer tokenizer = Tokenizer::load(directory.partial() / tokenizer_file_);
     result_.vocab_size = tokenizer.vocab_size();
     result_.tokenizer_fingerprint = tokenizer.fingerprint();
-    if (options_.tokenizer_model.empty() && tokenizer.vocab_size() < options_.tokenizer.vocab_size) {
+    if (options_.tokenizer_path.empty() && tokenizer.vocab_size() < options_.tokenizer.vocab_size) {
       result_.warnings.push_back(fmt::format("the text gives only {} pieces, not the {} asked for",
                                              tokenizer.vocab_size(), options_.tokenizer.vocab_size));
     }
@@ -135,14 +138,25 @@ class Builder {
       while (workers.pending() >= kJobsPerThread * static_cast<std::size_t>(options_.threads)) write_oldest();
       workers.give(std::exchange(job, EncodeJob{}));
     };
-    for (DocumentPart part; reader.next(part);) {
-      const Split split = walk.place(part);
-      const bool begins = part.first || split != previous;
-      previous = split;
-      if (split == Split::dropped) continue;
+    const auto add = [&](DocumentPart part, Split split, bool begins) {
       job.bytes += part.text.size();
       job.items.push_back({std::move(part), split, begins});
       if (job.bytes >= kJobBytes) give_job();
+    };
+    DocumentPart rest;  // what follows a part's last word cut, to be encoded with the next part
+    for (DocumentPart part; reader.next(part);) {
+      const Split split = walk.place(part);
+      const bool begins = part.first || split != previous;
+      if (begins && !rest.text.empty()) add(std::exchange(rest, {}), previous, false);
+      previous = split;
+      if (split == Split::dropped) continue;
+      part.text.insert(0, std::exchange(rest, {}).text);
+      if (!part.last) {
+        const std::size_t cut = last_word_cut(part.text);
+        rest.text = part.text.substr(cut);
+        part.text.resize(cut);
+      }
+      add(std::move(part), split, begins);
     }
     if (!job.items.empty()) give_job();
     while (workers.pending() > 0) write_oldest();
@@ -191,14 +205,13 @@ class Builder {
                          {"documents", file.documents},
                          {"invalid_utf8", file.invalid_utf8}});
     }
-    ordered_json tokenizer = {{"file", "tokenizer.model"},
-                              {"fingerprint", result_.tokenizer_fingerprint},
-                              {"vocab_size", result_.vocab_size}};
-    if (options_.tokenizer_model.empty()) {
+    ordered_json tokenizer = {
+        {"file", tokenizer_file_}, {"fingerprint", result_.tokenizer_fingerprint}, {"vocab_size", result_.vocab_size}};
+    if (options_.tokenizer_path.empty()) {
       tokenizer["trained"] = {{"vocab_size", options_.tokenizer.vocab_size},
                               {"sample_bytes", options_.tokenizer.sample_bytes}};
     } else {
-      tokenizer["copied_from"] = options_.tokenizer_model.string();
+      tokenizer["copied_from"] = options_.tokenizer_path.string();
     }
     const ordered_json json = {{"format", "headroom-corpus"},
                                {"version", 1},
@@ -221,6 +234,7 @@ class Builder {
   const BuildProgress& progress_;
   std::vector<fs::path> texts_;
   std::uint64_t total_bytes_ = 0;
+  std::string tokenizer_file_ = "tokenizer.model";  // its name in the corpus
   BuildResult result_;
 };
 

@@ -17,7 +17,7 @@ namespace headroom {
 struct BuildOptions {
   std::vector<std::filesystem::path> texts;  // files, or directories of *.txt
   std::filesystem::path output;              // the corpus directory to make
-  std::filesystem::path tokenizer_model;     // used as it is; trained on the text when empty
+  std::filesystem::path tokenizer_path;      // what Tokenizer::load takes; one is trained on the text when empty
   TokenizerTraining tokenizer = {.vocab_size = 8192, .sample_bytes = 8'000'000, .format = {}};
   SplitOptions split;
   std::string separator = DocumentFormat{}.separator;

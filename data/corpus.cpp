@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "data/tokenizer.h"
+#include "data/tokenizer/tokenizer_files.h"
 
 namespace headroom {
 namespace {
@@ -22,7 +23,7 @@ void check_tokenizer(const TokenFile& tokens, const std::string& fingerprint, co
     fail_corpus(tokens.path(),
                 fmt::format("its tokens were made by tokenizer {}, but {} is {}", tokens.tokenizer_fingerprint(),
                             model.string(), fingerprint),
-                "Put the tokenizer.model back that the corpus was made with, or make the corpus again.");
+                "Put the tokenizer back that the corpus was made with, or make the corpus again.");
   }
 }
 
@@ -58,13 +59,13 @@ Corpus open_directory(const fs::path& path) {
     fail_corpus(description, "it is damaged: no JSON with tokenizer.fingerprint");
   }
   Corpus corpus{TokenFile::open(path / "train.tokens"), TokenFile::open(path / "valid.tokens"),
-                path / "tokenizer.model", 0};
+                find_tokenizer_files(path).main, 0};
   check_splits(corpus);
-  const Tokenizer tokenizer = Tokenizer::load(corpus.tokenizer_model);
-  check_tokenizer(corpus.train, tokenizer.fingerprint(), corpus.tokenizer_model);
+  const Tokenizer tokenizer = Tokenizer::load(corpus.tokenizer_file);
+  check_tokenizer(corpus.train, tokenizer.fingerprint(), corpus.tokenizer_file);
   const auto named = json["tokenizer"]["fingerprint"].get<std::string>();
   if (named != tokenizer.fingerprint()) {
-    fail_corpus(description, fmt::format("it names tokenizer {}, but {} is {}", named, corpus.tokenizer_model.string(),
+    fail_corpus(description, fmt::format("it names tokenizer {}, but {} is {}", named, corpus.tokenizer_file.string(),
                                          tokenizer.fingerprint()));
   }
   if (corpus.train.vocab_size() != tokenizer.vocab_size()) {

@@ -2,9 +2,9 @@
 //
 // Headroom's own form is a directory (docs/corpus-format.md):
 //   corpus.json       what it holds: tokenizer, documents, tokens of each split, fingerprint, source files
-//   tokenizer.model   the SentencePiece model
-//   train.tokens      header (64 bytes: magic, version, dtype, vocabulary, token count, document count,
-//   valid.tokens      tokenizer fingerprint, checksum), tokens (u16 or u32), document offsets (u64)
+//   tokenizer.model   the SentencePiece model, or the files of another tokenizer: tokenizer.json, ...
+//   (data/tokenizer.h) train.tokens      header (64 bytes: magic, version, dtype, vocabulary, token count, document
+//   count, valid.tokens      tokenizer fingerprint, checksum), tokens (u16 or u32), document offsets (u64)
 // Also read: llm.c and nanoGPT `.bin`, Megatron-LM `.bin` + `.idx`.
 #pragma once
 
@@ -51,12 +51,12 @@ class TokenFile {
 struct Corpus {
   TokenFile train;
   TokenFile valid;
-  std::filesystem::path tokenizer_model;  // empty when the corpus brings none
-  std::int64_t vocab_size = 0;            // 0 when unknown
+  std::filesystem::path tokenizer_file;  // what Tokenizer::load takes; empty when the corpus brings none
+  std::int64_t vocab_size = 0;           // 0 when unknown
 
   // `path`: a corpus directory, or a token file (then `valid_path` must name the held-out one; it is
   // an error with a hint when it does not). Throws ExitCode::bad_data when the parts do not belong together: a
-  // tokenizer.model, a header or a corpus.json that names another tokenizer, or splits of different vocabularies.
+  // tokenizer, a header or a corpus.json that names another tokenizer, or splits of different vocabularies.
   static Corpus open(const std::filesystem::path& path, const std::filesystem::path& valid_path = {});
 };
 

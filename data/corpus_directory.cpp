@@ -20,9 +20,32 @@ namespace {
 namespace fs = std::filesystem;
 
 // Everything a build may leave in its directory; nothing else is ever removed.
-constexpr std::array<const char*, 10> kOwnFiles = {
-    "corpus.json",          "corpus.json.partial", "tokenizer.model",      "tokenizer.model.partial", "train.tokens",
-    "train.tokens.offsets", "valid.tokens",        "valid.tokens.offsets", "documents.records",       "lock"};
+constexpr std::array kOwnFiles = {
+    "corpus.json",
+    "corpus.json.partial",
+    "tokenizer.model",
+    "tokenizer.model.partial",
+    "tokenizer.json",
+    "tokenizer.json.partial",
+    "vocab.json",
+    "vocab.json.partial",
+    "merges.txt",
+    "merges.txt.partial",
+    "tokenizer_config.json",
+    "tokenizer_config.json.partial",
+    "special_tokens_map.json",
+    "special_tokens_map.json.partial",
+    "added_tokens.json",
+    "added_tokens.json.partial",
+    "config.json",
+    "config.json.partial",
+    "train.tokens",
+    "train.tokens.offsets",
+    "valid.tokens",
+    "valid.tokens.offsets",
+    "documents.records",
+    "lock",
+};
 
 // Throws when `directory` is no directory or holds what no build puts there.
 void check_own(const fs::path& directory) {

@@ -23,7 +23,8 @@ packages_of() {
       echo libhdf5-dev                                          # snapshots, checkpoints
       echo libdnnl-dev libopenblas-openmp-dev                   # matrix products
       echo libboost-log-dev libboost-thread-dev libboost-filesystem-dev   # they bring Boost.Math, headers only
-      echo libsentencepiece-dev libtomlplusplus-dev libcli11-dev nlohmann-json3-dev libfmt-dev libxxhash-dev zlib1g-dev
+      echo libsentencepiece-dev libpcre2-dev libutf8proc-dev    # tokenizers
+      echo libtomlplusplus-dev libcli11-dev nlohmann-json3-dev libfmt-dev libxxhash-dev zlib1g-dev
       echo libjs-d3                                             # drawn into reports
       ;;
     run) echo openmpi-bin hdf5-tools perl ;;                    # perl: launch/prepare_corpus.sh

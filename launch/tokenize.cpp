@@ -45,8 +45,10 @@ class TokenizeVerb : public Verb {
     app.add_option("--vocab-size", options_.tokenizer.vocab_size, "pieces of the tokenizer to train")
         ->capture_default_str()
         ->check(CLI::Range(300, 1'000'000));
-    auto* model =
-        app.add_option("--tokenizer", options_.tokenizer_model, "use this SentencePiece model instead of training one");
+    auto* model = app.add_option(
+        "--tokenizer", options_.tokenizer_path,
+        "use this one instead of training one: a SentencePiece model, a tokenizer.json, or a Hugging Face "
+        "model's directory");
     app.get_option("--vocab-size")->excludes(model);
     app.add_option("--sample-mb", sample_mb_, "train the tokenizer on about this much of the text; 0: on all of it")
         ->capture_default_str()

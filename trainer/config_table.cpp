@@ -183,7 +183,8 @@ void add_optim(std::vector<ConfigKey>& keys) {
 void add_data_and_train(std::vector<ConfigKey>& keys) {
   keys.push_back(path(KEY(data.corpus), "corpus directory (made by headroom tokenize) or token file"));
   keys.push_back(path(KEY(data.valid), "held-out token file, when corpus is a file"));
-  keys.push_back(path(KEY(data.tokenizer), "tokenizer in place of the corpus' own; must be the same one"));
+  keys.push_back(
+      path(KEY(data.tokenizer), "tokenizer (file or directory) in place of the corpus' own; must be the same one"));
   keys.push_back(integer(KEY(train.steps), kCount, "steps", computes, "optimizer updates"));
   keys.push_back(integer(KEY(train.global_batch), kSize, "sequences", computes, "of a step, over all ranks"));
   keys.push_back(integer(KEY(train.micro_batch), kSizeOrAuto, "sequences", does_not_compute,

@@ -46,13 +46,18 @@ class Source final : public decoder::WeightSource {
   }
 
   const LayerWeights& layer(std::int64_t number) override {
-    fill(layer_room_, [&] { layer_ = load_layer(number); });
+    if (loaded_ != number) {
+      loaded_ = -1;  // where loading fails, nothing is
+      fill(layer_room_, [&] { layer_ = load_layer(number); });
+      loaded_ = number;
+    }
     return layer_;
   }
 
   Tensor head(std::int64_t first, std::int64_t count) override {
     const std::size_t table = index_of_.at(config_.tied_head ? "embedding.weight" : "head.weight");
     Tensor rows;
+    loaded_ = -1;
     fill(layer_room_, [&] {
       float* to = room_->take(count * config_.hidden_size);
       if (to != nullptr) read_weights(checkpoint_, manifest_, table, {first, 0, count, config_.hidden_size}, to);
@@ -169,6 +174,7 @@ class Source final : public decoder::WeightSource {
   decoder::Room* room_ = nullptr;  // of what is being loaded
   OuterWeights outer_;
   LayerWeights layer_;
+  std::int64_t loaded_ = -1;  // the layer that is in its room
 };
 
 }  // namespace

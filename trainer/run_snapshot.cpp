@@ -11,7 +11,7 @@ namespace headroom {
 namespace {
 
 std::optional<Tokenizer> tokenizer_of(const RunConfig& config, const Corpus& corpus) {
-  const std::filesystem::path& file = config.data.tokenizer.empty() ? corpus.tokenizer_model : config.data.tokenizer;
+  const std::filesystem::path& file = config.data.tokenizer.empty() ? corpus.tokenizer_file : config.data.tokenizer;
   if (file.empty()) return std::nullopt;
   Tokenizer tokenizer = Tokenizer::load(file);
   const std::string& expected = corpus.train.tokenizer_fingerprint();

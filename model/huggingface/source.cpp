@@ -78,7 +78,11 @@ class Source final : public decoder::WeightSource {
   }
 
   const LayerWeights& layer(std::int64_t number) override {
-    fill(layer_room_, [&] { layer_ = load_layer(number); });
+    if (loaded_ != number) {
+      loaded_ = -1;  // where loading fails, nothing is
+      fill(layer_room_, [&] { layer_ = load_layer(number); });
+      loaded_ = number;
+    }
     return layer_;
   }
 
@@ -88,6 +92,7 @@ class Source final : public decoder::WeightSource {
       return {const_cast<float*>(there) + first * width, {count, width}, DType::f32};
     }
     Tensor rows;
+    loaded_ = -1;
     fill(layer_room_, [&] {
       float* to = layer_room_.take(count * width);
       if (to != nullptr) widen(*head_, first * width, count * width, to);
@@ -300,6 +305,7 @@ class Source final : public decoder::WeightSource {
   decoder::Room* room_ = nullptr;  // of what is being loaded
   OuterWeights outer_;
   LayerWeights layer_;
+  std::int64_t loaded_ = -1;  // the layer that is in its room
 };
 
 }  // namespace

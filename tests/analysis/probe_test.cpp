@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "data/token_writer.h"
 #include "tests/data/support.h"
+#include "tests/source_dir.h"
 
 namespace headroom {
 namespace {
@@ -156,6 +157,23 @@ TEST_F(ProbeTest, WithoutATokenizerOnlyWindowsRemain) {
   const Error error = error_of([&] { build_probe_set(config({"mine"}, 2, 8), held_out, nullptr, 32, kVocabulary); });
   EXPECT_EQ(error.code(), ExitCode::bad_config);
   EXPECT_THAT(error.what(), HasSubstr("snapshot.sentences needs a tokenizer"));
+}
+
+TEST_F(ProbeTest, WithoutABosThereAreOnlyFormsWithoutOne) {
+  const Tokenizer qwen =
+      Tokenizer::load(std::filesystem::path(test::source_dir()) / "tests/fixtures/tokenizers/qwen-2");
+  const auto path = *scratch_ / "qwen.tokens";
+  TokenWriter writer(path, qwen.vocab_size(), qwen.fingerprint());
+  writer.begin_document();
+  writer.write(
+      qwen.encode("The quick brown fox jumps over the lazy dog, and the dog doesn't care. It's what they'll do."));
+  writer.finish();
+  const ProbeSet probe =
+      build_probe_set(config({"the lazy dog"}, 2, 8), TokenFile::open(path), &qwen, 32, qwen.vocab_size());
+  ASSERT_GE(probe.sequences.size(), 2u);
+  for (const auto& s : probe.sequences) EXPECT_FALSE(s.bos);
+  EXPECT_EQ(probe.sequences[0].text, "the lazy dog");
+  EXPECT_THAT(probe.notes, ElementsAre(HasSubstr("has no BOS")));
 }
 
 TEST_F(ProbeTest, WhatCannotBeIsRefused) {

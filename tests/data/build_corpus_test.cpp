@@ -68,7 +68,7 @@ TEST(BuildCorpus, EveryDocumentIsInExactlyOneSplitInItsOrder) {
   const auto text = scratch.file("text.txt", many_documents());
   const BuildResult result = build_corpus(small_options(scratch, {text}));
   const Corpus corpus = Corpus::open(scratch / "corpus");
-  const Tokenizer tokenizer = Tokenizer::load(corpus.tokenizer_model);
+  const Tokenizer tokenizer = Tokenizer::load(corpus.tokenizer_file);
   EXPECT_EQ(corpus.vocab_size, 360);
   const auto train = documents_of(corpus.train, tokenizer);
   const auto valid = documents_of(corpus.valid, tokenizer);
@@ -138,11 +138,11 @@ TEST(BuildCorpus, TakesAGivenTokenizer) {
   const auto text = scratch.file("text.txt", many_documents());
   BuildOptions options = small_options(scratch, {text});
   build_corpus(options);
-  options.tokenizer_model = scratch / "corpus/tokenizer.model";
+  options.tokenizer_path = scratch / "corpus/tokenizer.model";
   options.output = scratch / "second";
   build_corpus(options);
   EXPECT_EQ(content_of(scratch / "second/train.tokens"), content_of(scratch / "corpus/train.tokens"));
-  options.tokenizer_model = text;
+  options.tokenizer_path = text;
   options.output = scratch / "third";
   expect_error([&] { build_corpus(options); }, ExitCode::bad_data, {"SentencePiece"});
 }
@@ -152,7 +152,7 @@ TEST(BuildCorpus, ASingleDocumentIsHeldOutAtItsEnd) {
   const auto text = scratch.file("text.txt", test::prose(1500));
   const BuildResult result = build_corpus(small_options(scratch, {text}));
   const Corpus corpus = Corpus::open(scratch / "corpus");
-  const Tokenizer tokenizer = Tokenizer::load(corpus.tokenizer_model);
+  const Tokenizer tokenizer = Tokenizer::load(corpus.tokenizer_file);
   const auto train = documents_of(corpus.train, tokenizer);
   const auto valid = documents_of(corpus.valid, tokenizer);
   ASSERT_EQ(train.size(), 1u);
@@ -178,7 +178,7 @@ TEST(BuildCorpus, CopiesOfADocumentStayOnOneSideOrGo) {
   BuildOptions options = small_options(scratch, {text});
   const BuildResult both = build_corpus(options);
   const Corpus corpus = Corpus::open(options.output);
-  const Tokenizer tokenizer = Tokenizer::load(corpus.tokenizer_model);
+  const Tokenizer tokenizer = Tokenizer::load(corpus.tokenizer_file);
   const auto train = documents_of(corpus.train, tokenizer);
   const auto valid = documents_of(corpus.valid, tokenizer);
   const std::set<std::string> trained(train.begin(), train.end());
@@ -299,7 +299,7 @@ TEST(BuildCorpus, ADiskThatIsFullLeavesNoCorpus) {
   BuildOptions options = small_options(scratch, {text});
   options.output = scratch / "good";
   build_corpus(options);
-  options.tokenizer_model = scratch / "good/tokenizer.model";
+  options.tokenizer_path = scratch / "good/tokenizer.model";
   options.output = scratch / "corpus";
   const auto build_on_small_disk = [&] {
     std::signal(SIGXFSZ, SIG_IGN);
@@ -362,7 +362,7 @@ TEST(CorpusOpen, FilesNeedAHeldOutOne) {
   EXPECT_EQ(corpus.train.size(), 3u);
   EXPECT_EQ(corpus.valid.size(), 2u);
   EXPECT_EQ(corpus.vocab_size, 0);
-  EXPECT_TRUE(corpus.tokenizer_model.empty());
+  EXPECT_TRUE(corpus.tokenizer_file.empty());
   expect_error([&] { Corpus::open(train); }, ExitCode::bad_data, {"train.bin", "held-out"});
   expect_error([&] { Corpus::open(scratch / "nowhere"); }, ExitCode::bad_data, {"nowhere", "no such corpus"});
   expect_error([&] { Corpus::open(scratch.path()); }, ExitCode::bad_data, {"corpus.json"});
