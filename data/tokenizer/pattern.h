@@ -43,7 +43,7 @@ class Pattern {
 
  private:
   Pattern();
-  static Pattern compile(const TranslatedPattern& pattern, std::string_view shown, const std::string& place);
+  static Pattern compile(const TranslatedPattern& translated, std::string_view shown, const std::string& place);
   struct Implementation;
   std::unique_ptr<Implementation> implementation_;
 };

@@ -2,7 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <string>
+
 #include "tests/launch/program.h"
+#include "tests/source_dir.h"
 
 namespace {
 
@@ -66,6 +70,23 @@ TEST(CommandLine, AMissingOptionNamesTheVerbsHelp) {
   const Outcome outcome = headroom("tokenize");
   EXPECT_EQ(outcome.status, 2);
   EXPECT_THAT(outcome.output, AllOf(HasSubstr("is required"), HasSubstr("hint: See `headroom tokenize --help`.")));
+}
+
+TEST(Tokenize, TakesTheDirectoryOfAPublishedModel) {
+  const headroom::test::Scratch scratch;
+  const auto fixtures = std::filesystem::path(headroom::test::source_dir()) / "tests/fixtures/tokenizers";
+  std::string text;
+  for (int i = 0; i < 50; ++i) text += "Document " + std::to_string(i) + " is short.\n<|endoftext|>\n";
+  const std::string command = "tokenize " + scratch.file("text.txt", text).string() + " --out " +
+                              (scratch / "corpus").string() + " --held-out 0.2 --tokenizer ";
+  const Outcome refused = headroom(command + (fixtures / "qwen-2").string());
+  EXPECT_EQ(refused.status, 4);
+  EXPECT_THAT(refused.output, AllOf(HasSubstr("qwen-2/tokenizer.json has no BOS"), HasSubstr("tokenizer_config.json")));
+  const Outcome made = headroom(command + (fixtures / "opt").string());
+  EXPECT_EQ(made.status, 0) << made.output;
+  EXPECT_THAT(made.output, HasSubstr("with 620 pieces"));
+  EXPECT_TRUE(std::filesystem::exists(scratch / "corpus/merges.txt"));
+  EXPECT_FALSE(std::filesystem::exists(scratch / "corpus/tokenizer.model"));
 }
 
 }  // namespace
