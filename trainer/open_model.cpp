@@ -30,7 +30,9 @@ OpenedModel open_checkpoint(const fs::path& checkpoint, const fs::path& run) {
   const RunConfig config = load_config(file, {});
   const decoder::Config model = decoder_config(resolved(config.model));
   const std::string name = fmt::format("{}, step {}", config.name, read_manifest(checkpoint).step);
-  return {name, checkpoint, config.data.tokenizer,
+  // A corpus keeps its tokenizer beside its tokens.
+  const fs::path& tokenizer = config.data.tokenizer.empty() ? config.data.corpus : config.data.tokenizer;
+  return {name, checkpoint, tokenizer,
           std::make_unique<decoder::Decoder>(model, checkpoint_weights(checkpoint, model))};
 }
 

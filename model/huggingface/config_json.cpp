@@ -29,7 +29,8 @@ const nlohmann::json* ConfigJson::value(const std::string& key) const {
 }
 
 std::int64_t ConfigJson::number_of(const std::string& key, std::int64_t otherwise) const {
-  constexpr std::int64_t kMost = std::int64_t{1} << 31;  // of anything a model has
+  // Of anything a model has: products of three of them do not overflow where two are widths of one tensor.
+  constexpr std::int64_t kMost = std::int64_t{1} << 24;
   const nlohmann::json* found = value(key);
   if (found == nullptr) return otherwise;
   if (!found->is_number_integer() || !(*found >= 0) || !(*found <= kMost)) {

@@ -69,6 +69,13 @@ decoder::Rope rope_of(const ConfigJson& json, std::int64_t head_dim, double thet
                        head_dim, theta, partial, reads_partial);
 }
 
+std::int64_t layer_count(const ConfigJson& json, const std::string& key, std::int64_t otherwise) {
+  constexpr std::int64_t kMost = 4096;
+  const std::int64_t count = json.count(key, otherwise);
+  if (count > kMost) json.refuse(key, fmt::format("{} are more than any model has", count));
+  return count;
+}
+
 std::vector<decoder::LayerKind> same_layers(std::int64_t count, std::int64_t window) {
   return std::vector<decoder::LayerKind>(static_cast<std::size_t>(count), decoder::LayerKind{window, 0, 0.0});
 }

@@ -53,6 +53,9 @@ decoder::Rope rope_of(const ConfigJson& json, std::int64_t head_dim, double thet
 decoder::Rope rope_of_table(const ConfigJson& table, const ConfigJson& top, std::int64_t head_dim, double theta,
                             double partial, bool reads_partial);
 
+// How many layers, of which each costs memory before any weight is seen.
+std::int64_t layer_count(const ConfigJson& json, const std::string& key, std::int64_t otherwise);
+
 // One kind of layer, or by layer_types, with the same angles everywhere.
 std::vector<decoder::LayerKind> same_layers(std::int64_t count, std::int64_t window);
 

@@ -317,6 +317,10 @@ Config read_config(const std::filesystem::path& directory) {
     json.refuse("quantization_config", "asks for quantised weights, which are not read");
   }
   Config config = family.config(json);
+  constexpr std::int64_t kWidest = std::int64_t{1} << 24;
+  if (config.query_width() > kWidest || config.kv_width() > kWidest) {
+    json.refuse("head_dim", fmt::format("{} in {} heads is wider than any model", config.head_dim, config.n_heads));
+  }
   if (config.n_heads % config.n_kv_heads != 0) {
     json.refuse("num_key_value_heads", fmt::format("{} does not divide {} heads", config.n_kv_heads, config.n_heads));
   }
