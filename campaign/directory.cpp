@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -105,6 +107,12 @@ std::vector<const RunEntry*> Campaign::runs_of(const std::string& group) const {
   return found;
 }
 
+unsigned Campaign::owner() const {
+  struct stat status = {};
+  if (::stat((directory / "campaign.json").c_str(), &status) != 0) return ::geteuid();  // not made yet
+  return status.st_uid;
+}
+
 const RunEntry* Campaign::find(const std::string& run) const {
   const auto found = std::find_if(runs.begin(), runs.end(), [&](const RunEntry& entry) { return entry.name == run; });
   return found == runs.end() ? nullptr : &*found;
@@ -114,6 +122,9 @@ CampaignLock::CampaignLock(const Campaign& campaign) {
   const fs::path file = campaign.directory / "lock";
   lock_ = Descriptor(::open(file.c_str(), O_RDWR | O_CREAT, 0644));  // inherited on purpose: no O_CLOEXEC
   if (!lock_) throw_write_error(file, "open", errno);
+  if (::flock(lock_.get(), LOCK_EX | LOCK_NB) == 0) return;
+  if (errno == EWOULDBLOCK)
+    fmt::print(stderr, "waiting for another `headroom campaign` on {}\n", file.parent_path().string());
   while (::flock(lock_.get(), LOCK_EX) != 0) {
     if (errno != EINTR) throw_write_error(file, "lock", errno);
   }

@@ -54,6 +54,8 @@ struct Campaign {
   // Runs that differ in the seed only, in order.
   std::vector<std::string> groups() const;
   std::vector<const RunEntry*> runs_of(const std::string& group) const;
+  // The user whose jobs its runs are: who owns the directory.
+  unsigned owner() const;
   const RunEntry* find(const std::string& run) const;
 };
 

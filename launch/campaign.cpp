@@ -1,5 +1,7 @@
 // headroom campaign: many runs from one file, on this machine or through Slurm, and one report.
 #include <fmt/core.h>
+#include <pwd.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -23,6 +25,7 @@
 #include "campaign/plan_table.h"
 #include "campaign/queue.h"
 #include "campaign/screen.h"
+#include "campaign/slots.h"
 #include "campaign/slurm_executor.h"
 #include "campaign/status_table.h"
 #include "data/corpus.h"
@@ -50,7 +53,7 @@ ExitCode outcome_of(const std::vector<RunStatus>& runs) {
     const Phase phase = status.state.phase;
     if (phase == Phase::failed) {
       const auto code = static_cast<ExitCode>(status.state.status);
-      return *name_of(code) == '\0' ? ExitCode::communication : code;
+      return *name_of(code) == '\0' || code == ExitCode::done ? ExitCode::communication : code;
     }
   }
   const bool all = std::all_of(runs.begin(), runs.end(),
@@ -160,17 +163,44 @@ class CampaignVerb : public Verb {
   }
 
   Campaign begin() const {
-    if (fs::is_directory(path_)) return open_campaign(path_);
+    if (fs::is_directory(path_)) {
+      if (!site_file_.empty()) {
+        throw Error(ExitCode::usage, fmt::format("--site goes with a campaign file; {} has its site", path_.string()),
+                    "Leave it out, or give the campaign's file.");
+      }
+      return open_campaign(path_);
+    }
     const Planned planned = plan_file();
     std::set<fs::path> corpora;
     for (const PlannedRun& run : planned.runs) {
       const auto& data = run.config.data;
       if (!dry_run_ && corpora.insert(data.corpus).second) Corpus::open(data.corpus, data.valid);
     }
+    if (!planned.site && planned.spec.resources.nodes > 1) {
+      throw Error(ExitCode::bad_config,
+                  fmt::format("{}: runs want {} nodes each, and this is one machine", path_.string(),
+                              planned.spec.resources.nodes),
+                  "Name the cluster's profile with --site, or lower resources.nodes.");
+    }
     const fs::path directory = parent_ / planned.spec.name;
     const std::string launcher = launcher_for(planned.site);
+    if (!dry_run_ && fs::exists(directory / "campaign.json")) {
+      const Campaign before = open_campaign(directory);
+      refuse_others(before);
+      if (before.site && planned.site) refuse_changes_under_queued_runs(before, planned.runs);
+    }
     return dry_run_ ? describe_campaign(directory, planned.spec, planned.runs, planned.site, launcher)
                     : make_campaign(directory, planned.spec, planned.runs, planned.site, launcher);
+  }
+
+  // Jobs and signals are their user's.
+  static void refuse_others(const Campaign& campaign) {
+    if (campaign.owner() == ::geteuid()) return;
+    const passwd* const user = ::getpwuid(campaign.owner());  // NOLINT(concurrency-mt-unsafe): one thread
+    throw Error(ExitCode::usage,
+                fmt::format("{} is {}'s campaign", campaign.directory.string(),
+                            user == nullptr ? std::to_string(campaign.owner()) : user->pw_name),
+                "`headroom campaign status` and `report` are anybody's; begin one of your own with --dir.");
   }
 
   static ExitCode print_scripts(const Campaign& campaign) {
@@ -194,6 +224,7 @@ class CampaignVerb : public Verb {
   ExitCode run_campaign() {
     const Campaign campaign = begin();
     if (dry_run_) return print_scripts(campaign);
+    refuse_others(campaign);
     return campaign.site ? run_on_slurm(campaign) : run_here(campaign);
   }
 
@@ -210,21 +241,26 @@ class CampaignVerb : public Verb {
     return ExitCode::done;
   }
 
-  static int at_once(const Campaign& campaign) {
-    return campaign.site ? campaign.resources.at_once
-                         : static_cast<int>(slots_of(campaign.resources, usable_cores()).size());
+  // How many runs go on together: on a cluster those that do at the moment, for nobody knows when the others will.
+  static int at_once(const std::vector<RunStatus>& runs) {
+    const auto running = std::count_if(runs.begin(), runs.end(),
+                                       [](const RunStatus& status) { return status.state.phase == Phase::running; });
+    return static_cast<int>(running);
   }
 
-  static void show(Screen& screen, const Campaign& campaign, const std::vector<RunStatus>& runs) {
+  static void show(Screen& screen, const std::vector<RunStatus>& runs) {
     std::string phases;
     for (const RunStatus& status : runs) phases += name_of(status.state.phase);
-    screen.show(status_table(runs), status_line(runs, at_once(campaign)), phases);
+    screen.show(status_table(runs), status_line(runs, at_once(runs)), phases);
   }
 
   ExitCode run_here(const Campaign& campaign) {
     Screen screen;
-    const bool stopped = train_here(campaign, own_executable(),
-                                    [&](const std::vector<RunStatus>& runs) { show(screen, campaign, runs); });
+    const Resources& resources = campaign.resources;
+    const bool stopped =
+        train_here(campaign, own_executable(),
+                   slots_of(resources, this_machine(resources.gpus_per_node > 0), campaign.runs.size()),
+                   [&](const std::vector<RunStatus>& runs) { show(screen, runs); });
     if (stopped) {
       fmt::print("stopped; `headroom campaign run {}` goes on\n", campaign.directory.string());
       return ExitCode::requeue;
@@ -242,12 +278,22 @@ class CampaignVerb : public Verb {
       if (!away.empty()) {
         screen.show(status_table(runs), away, away);
       } else {
-        show(screen, campaign, runs);
-        if (std::none_of(runs.begin(), runs.end(), still_going) && !report_is_queued(campaign)) {
+        show(screen, runs);
+        if (std::none_of(runs.begin(), runs.end(), still_going) && !report_goes_on(campaign)) {
           return end_of(campaign, runs);
         }
       }
       std::this_thread::sleep_for(kInterval);
+    }
+  }
+
+  // As far as can be known.
+  static bool report_goes_on(const Campaign& campaign) {
+    try {
+      return report_is_queued(campaign);
+    } catch (const Error& error) {
+      if (error.code() != ExitCode::communication) throw;
+      return true;
     }
   }
 
@@ -277,7 +323,7 @@ class CampaignVerb : public Verb {
       for (;;) {
         const std::vector<RunStatus> runs = read_status_even_if_away(campaign, away);
         if (away.empty()) {
-          show(screen, campaign, runs);
+          show(screen, runs);
           if (std::none_of(runs.begin(), runs.end(), still_going)) return ExitCode::done;
         } else {
           screen.show(status_table(runs), away, away);
@@ -292,7 +338,7 @@ class CampaignVerb : public Verb {
     if (json_) {
       fmt::print("{}\n", status_json(campaign, runs).dump(2));
     } else {
-      fmt::print("{}\n{}\n", status_table(runs), status_line(runs, at_once(campaign)));
+      fmt::print("{}\n{}\n", status_table(runs), status_line(runs, at_once(runs)));
     }
     return away.empty() ? ExitCode::done : ExitCode::communication;
   }
@@ -317,6 +363,8 @@ class CampaignVerb : public Verb {
 
   ExitCode stop() {
     const Campaign campaign = opened();
+    refuse_others(campaign);
+    const CampaignLock lock(campaign);
     const std::vector<RunStatus> runs = chosen(campaign);
     if (campaign.site) {
       stop_on_slurm(campaign, runs);
@@ -331,6 +379,7 @@ class CampaignVerb : public Verb {
 
   ExitCode retry() {
     const Campaign campaign = opened();
+    refuse_others(campaign);
     std::vector<std::string> again;
     {
       const CampaignLock lock(campaign);

@@ -17,9 +17,9 @@ constexpr std::chrono::seconds kTimeToSpeak{1};
 
 // Several processes that each believe they are alone: one says so, the others end with the same code.
 ExitCode refuse(const LonelyRank& lonely) {
-  if (lonely.speaks) throw Error(ExitCode::communication, lonely.message, lonely.hint);
+  if (lonely.speaks) throw Error(ExitCode::usage, lonely.message, lonely.hint);
   std::this_thread::sleep_for(kTimeToSpeak);
-  return ExitCode::communication;
+  return ExitCode::usage;
 }
 
 }  // namespace

@@ -115,7 +115,9 @@ class Judge {
       read.push_back(node.read);
       cannot += node.disk_trouble.empty() ? 0 : 1;
     }
-    if (cannot > 1 && cannot == figures_.nodes.size()) {
+    // Of a node alone, space and quotas are nobody's fault who could be left out.
+    const bool all = cannot > 0 && cannot == figures_.nodes.size();
+    if (all && (cannot > 1 || figures_.nodes.front().disk_full)) {
       verdict_.disk_trouble = figures_.nodes.front().disk_trouble;
       return;
     }
@@ -148,9 +150,12 @@ class Judge {
   template <class Words>
   void add_slow(const std::string& measure, const SlowNode& slow, double speed, const Words& words,
                 const std::string& others) {
-    verdict_.findings.push_back({slow.node, Fitness::slow, measure,
-                                 comparison(words(speed), others, words(slow.median), slow, speed, limits_.slow_ratio),
-                                 speed, slow.median});
+    const std::string text = comparison(words(speed), others, words(slow.median), slow, speed, limits_.slow_ratio);
+    if (limits_.tolerate_slow) {
+      verdict_.warnings.push_back(fmt::format("{} is slow: {}: {}", figures_.nodes[slow.node].name, measure, text));
+    } else {
+      verdict_.findings.push_back({slow.node, Fitness::slow, measure, text, speed, slow.median});
+    }
   }
 
   void broken(std::size_t node, const std::string& measure, const std::string& text) {

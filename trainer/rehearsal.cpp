@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <limits>
@@ -34,7 +35,7 @@ const std::vector<Grammar>& grammar() {
       {"nan", {"step", "rank"}},        {"spike", {"step", "rank"}}, {"delay", {"step", "rank", "seconds"}},
       {"hang", {"step", "rank"}},       {"stop", {"step", "rank"}},  {"kill", {"step", "rank"}},
       {"slow-node", {"node", "ratio"}}, {"broken-disk", {"node"}},   {"skew", {"node", "seconds"}},
-      {"stuck-node", {"node"}}};
+      {"full-disk", {"node"}},          {"stuck-node", {"node"}}};
   return all;
 }
 
@@ -134,7 +135,8 @@ NodeRehearsal rehearse_node(const char* text, const std::string& node) {
     if (scene.node != node) continue;
     if (scene.fault == "slow-node") ordered.slow_ratio = scene.ratio;
     if (scene.fault == "skew") ordered.skew_seconds = scene.seconds;
-    if (scene.fault == "broken-disk") ordered.broken_disk = true;
+    if (scene.fault == "broken-disk") ordered.disk_error = EIO;
+    if (scene.fault == "full-disk") ordered.disk_error = ENOSPC;
     if (scene.fault == "stuck-node") ordered.stuck = true;
   }
   return ordered;

@@ -9,12 +9,14 @@
 namespace headroom {
 namespace {
 
-volatile std::sig_atomic_t received = 0;  // the signal's number
+volatile std::sig_atomic_t received = 0;  // the first signal's number
+volatile std::sig_atomic_t interrupted = 0;
 StopSignal user_signal_handled = StopSignal::none;
 
 extern "C" void note_signal(int number) {
-  if (received != 0) _exit(128 + number);
-  received = number;
+  if (interrupted != 0 && number == SIGINT) _exit(128 + number);
+  if (number == SIGINT) interrupted = 1;
+  if (received == 0) received = number;
 }
 
 std::vector<int> handled(StopSignal user_signal) {
@@ -36,6 +38,7 @@ void set_handlers(StopSignal user_signal, void (*handler)(int)) {
 
 StopRequests::StopRequests(StopSignal user_signal) {
   received = 0;
+  interrupted = 0;
   user_signal_handled = user_signal;
   set_handlers(user_signal, note_signal);
 }

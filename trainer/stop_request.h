@@ -11,8 +11,9 @@ namespace headroom {
 
 enum class StopSignal : std::uint8_t { none, usr1, usr2 };
 
-// Handles the signals while it lives, one at a time in a process. The first one sets the flag; the second ends the
-// process at once, with the shell's 128 + signal.
+// Handles the signals while it lives, one at a time in a process. The first one sets the flag. A second SIGINT,
+// from somebody at a keyboard, ends the process at once, with the shell's 128 + signal; other signals may come again and
+// again, from schedulers and scripts, and must not cut short the checkpoint that the first one asked for.
 class StopRequests {
  public:
   explicit StopRequests(StopSignal user_signal);

@@ -143,7 +143,7 @@ TEST_F(CampaignFile, HasDefaults) {
   EXPECT_EQ(plain.resources.ranks(), 1);
   EXPECT_EQ(plain.resources.seconds, 24 * 3600);
   EXPECT_EQ(plain.resources.warning, 300);
-  EXPECT_EQ(plain.budget.restarts, 20);
+  EXPECT_EQ(plain.budget.restarts, 5);
   EXPECT_EQ(plain.report.ratio, 1000.0);
 }
 
