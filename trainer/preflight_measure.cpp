@@ -65,18 +65,6 @@ RankFigures own_figures(const std::string& device) {
   return own;
 }
 
-// A node whose ranks see fewer GPUs than they are, though more than one: with one each, the launcher has shared them
-// out.
-void find_missing_gpus(PreflightFigures& figures) {
-  for (const NodeFigures& node : figures.nodes) {
-    RankFigures& first = figures.ranks[static_cast<std::size_t>(node.ranks.front())];
-    const auto ranks = static_cast<int>(node.ranks.size());
-    if (first.trouble.empty() && first.gpu_count > 1 && first.gpu_count < ranks) {
-      first.trouble = fmt::format("{} GPUs for the node's {} ranks", first.gpu_count, ranks);
-    }
-  }
-}
-
 class Measurement {
  public:
   Measurement(Communicator& world, const PreflightOptions& options, const NodeRehearsal& ordered,
@@ -321,7 +309,6 @@ PreflightFigures survey(Communicator& world, const PreflightOptions& options, co
     throw Error(ExitCode::usage, "no rank can use a GPU: " + figures.ranks.front().trouble,
                 "`headroom doctor` says what was found. Use --device cpu to measure without GPUs.");
   }
-  find_missing_gpus(figures);
   return figures;
 }
 

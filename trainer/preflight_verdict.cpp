@@ -37,6 +37,7 @@ class Judge {
 
   PreflightVerdict verdict() {
     judge_troubles();
+    judge_gpu_counts();
     judge_likeness("versions", &RankFigures::program);
     judge_likeness("versions", &RankFigures::libraries);
     judge_likeness("GPU software", &RankFigures::gpu_software);
@@ -56,6 +57,18 @@ class Judge {
     for (std::size_t rank = 0; rank < figures_.ranks.size(); ++rank) {
       const RankFigures& one = figures_.ranks[rank];
       if (!one.trouble.empty()) broken(one.node, "device", fmt::format("rank {}: {}", rank, one.trouble));
+    }
+  }
+
+  // A node's ranks take one GPU each of those that they all see; where they see one each, the launcher has shared them
+  // out.
+  void judge_gpu_counts() {
+    for (std::size_t node = 0; node < figures_.nodes.size(); ++node) {
+      const std::vector<int>& ranks = figures_.nodes[node].ranks;
+      const int gpus = figures_.ranks[static_cast<std::size_t>(ranks.front())].gpu_count;
+      if (gpus > 1 && gpus < std::ssize(ranks)) {
+        broken(node, "GPUs", fmt::format("{} for the node's {} ranks", gpus, ranks.size()));
+      }
     }
   }
 
