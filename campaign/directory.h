@@ -79,6 +79,10 @@ Campaign describe_campaign(const std::filesystem::path& directory, const Spec& s
                            const std::vector<PlannedRun>& runs, const std::optional<Site>& site,
                            const std::string& launcher);
 
+// What a changed file does not change, in words: runs that have begun or are over keep what they were made with where
+// it does not influence what they compute, and runs that are not in the file any more stay.
+std::vector<std::string> what_stays(const Campaign& campaign, const std::vector<PlannedRun>& runs);
+
 // Makes the directory, or extends the one that is there by runs that it does not have yet. Runs of it that are not
 // planned any more stay. Throws ExitCode::bad_config where a planned run has begun with another config, naming the
 // keys; then nothing is changed.

@@ -74,8 +74,8 @@ trap stop_ranks USR1
 
 const char* const kScriptOutcome = R"sh(
 # ---- what becomes of it (docs/exit-codes.md) ----
-if [ "$terminated" = yes ]; then  # the ranks' status then means nothing
-  exit "$status"
+if [ "$terminated" = yes ]; then
+  exit 143  # the ranks' status means nothing then
 elif [ "$status" -eq 0 ]; then
   tell ended 0
 elif [ -e "$campaign/journal/$run.stop" ]; then  # headroom campaign stop

@@ -38,7 +38,8 @@ std::optional<Queue> queue_if_it_answers(const Campaign& campaign) {
   }
 }
 
-// What sbatch would take, and leave in the queue for ever.
+}  // namespace
+
 void refuse_what_the_partition_lacks(const Campaign& campaign) {
   const std::string& partition = campaign.site->partition;
   const PartitionLimits limits = limits_of(partition);
@@ -65,6 +66,8 @@ void refuse_what_the_partition_lacks(const Campaign& campaign) {
                 "Correct report.partition or report.time of the site profile.");
   }
 }
+
+namespace {
 
 class Submitter {
  public:
@@ -137,11 +140,11 @@ class Submitter {
       }
       const bool surely = queue && error.code() == ExitCode::usage;  // else the next call looks in the queue
       if (surely) journal_.refused(group, submission.name, error.what());
-      throw Error(
-          error.code(), error.what(),
-          fmt::format("{} `headroom campaign run` again submits what is left; {} before this {}.", error.hint(),
-                      submitted_.empty() ? "nothing was submitted" : fmt::format("{}", fmt::join(submitted_, ", ")),
-                      submitted_.size() == 1 ? "stays" : "stay"));
+      throw Error(error.code(), error.what(),
+                  fmt::format("{} `headroom campaign run` again submits what is left; before this {}.", error.hint(),
+                              submitted_.empty()
+                                  ? "nothing was submitted"
+                                  : fmt::format("jobs {} were submitted, and stay", fmt::join(submitted_, ", "))));
     }
   }
 

@@ -21,6 +21,10 @@ std::vector<std::filesystem::path> write_slurm_scripts(const Campaign& campaign,
 void submit_to_slurm(const Campaign& campaign, const std::filesystem::path& program,
                      const std::vector<std::string>& only, const std::function<void(const std::string&)>& say);
 
+// Throws ExitCode::bad_config for what sbatch would take and leave in the queue for ever, ExitCode::communication where
+// the scheduler does not answer.
+void refuse_what_the_partition_lacks(const Campaign& campaign);
+
 // Throws ExitCode::bad_config where a run that waits or runs would get another config from under its job.
 void refuse_changes_under_queued_runs(const Campaign& campaign, const std::vector<PlannedRun>& runs);
 

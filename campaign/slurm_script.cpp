@@ -179,7 +179,7 @@ terminated=no
 end() {{
   signals=$((signals + 1))
   terminated=yes
-  status=143
+  local status=143
   if [ "$SECONDS" -ge {1} ] && [ ! -e "$campaign/journal/$run.stop" ]; then
     again
   else

@@ -27,6 +27,7 @@ void judge_the_queued(const QueuedJob& job, RunState& state) {
   state.job = job.id;
   state.phase = job.waits() ? Phase::queued : Phase::running;
   state.detail = job.waits() ? job.reason : job.nodes;
+  if (state.detail == "None") state.detail.clear();  // Slurm has not looked at it yet
   if (job.state == "COMPLETING") state.detail += " (ending)";
 }
 
@@ -78,7 +79,8 @@ void judge_by_last_word(const Evidence& evidence, RunState& state) {
       break;
     case AttemptEvent::gave_up:
       state.phase = Phase::failed;
-      state.detail = fmt::format("after {} restarts: {}", state.restarts, exit_words(last->status));
+      state.detail = fmt::format("after {} restart{}: {}", state.restarts, state.restarts == 1 ? "" : "s",
+                                 exit_words(last->status));
       state.status = last->status;
       break;
     case AttemptEvent::stopped:

@@ -5,7 +5,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -30,6 +32,7 @@
 #include "campaign/status_table.h"
 #include "data/corpus.h"
 #include "launch/verbs.h"
+#include "parallel/launcher.h"
 
 namespace headroom {
 namespace {
@@ -157,7 +160,7 @@ class CampaignVerb : public Verb {
       return srun_has_pmix() ? "srun" : "mpirun";
     } catch (const Error&) {
       if (!dry_run_) throw;
-      fmt::print(stderr, "no srun here to ask whether it has PMIx: written as if it had\n");
+      fmt::print(stderr, "srun cannot be asked here whether it has PMIx: written as if it had\n");
       return "srun";
     }
   }
@@ -184,10 +187,14 @@ class CampaignVerb : public Verb {
     }
     const fs::path directory = parent_ / planned.spec.name;
     const std::string launcher = launcher_for(planned.site);
+    if (!dry_run_ && planned.site) {
+      refuse_what_the_partition_lacks(describe_campaign(directory, planned.spec, planned.runs, planned.site, launcher));
+    }
     if (!dry_run_ && fs::exists(directory / "campaign.json")) {
       const Campaign before = open_campaign(directory);
       refuse_others(before);
       if (before.site && planned.site) refuse_changes_under_queued_runs(before, planned.runs);
+      for (const std::string& what : what_stays(before, planned.runs)) fmt::print("{}\n", what);
     }
     return dry_run_ ? describe_campaign(directory, planned.spec, planned.runs, planned.site, launcher)
                     : make_campaign(directory, planned.spec, planned.runs, planned.site, launcher);
@@ -254,7 +261,17 @@ class CampaignVerb : public Verb {
     screen.show(status_table(runs), status_line(runs, at_once(runs)), phases);
   }
 
+  // What mpirun would say in every run's log.
+  static void refuse_root_without_leave() {
+    const bool leave = process_environment("OMPI_ALLOW_RUN_AS_ROOT") != nullptr &&
+                       process_environment("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM") != nullptr;
+    if (::geteuid() != 0 || leave) return;
+    throw Error(ExitCode::usage, "mpirun does not start ranks for root unless it is told to",
+                "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1, or be another user.");
+  }
+
   ExitCode run_here(const Campaign& campaign) {
+    refuse_root_without_leave();
     Screen screen;
     const Resources& resources = campaign.resources;
     const bool stopped =
@@ -297,12 +314,28 @@ class CampaignVerb : public Verb {
     }
   }
 
+  // Of a run that failed before its first step: what it was is in its log alone.
+  static void print_last_words(const Campaign& campaign, const RunStatus& status) {
+    if (status.state.phase != Phase::failed || status.progress) return;
+    constexpr std::size_t kLines = 5;
+    std::deque<std::string> lines;
+    std::ifstream log(campaign.log(status.run->name));
+    for (std::string line; std::getline(log, line);) {
+      if (line.find_first_not_of(" -") == std::string::npos) continue;
+      lines.push_back(line);
+      if (lines.size() > kLines) lines.pop_front();
+    }
+    fmt::print("\n{} ended with:\n", campaign.log(status.run->name).string());
+    for (const std::string& line : lines) fmt::print("  {}\n", line);
+  }
+
   // The report where there is something to report, and what a user should do about the rest.
   static ExitCode end_of(const Campaign& campaign, const std::vector<RunStatus>& runs) {
     const bool any = std::any_of(runs.begin(), runs.end(), [](const RunStatus& status) { return status.progress; });
     const ExitCode outcome = outcome_of(runs);
     if (outcome != ExitCode::done) {
       fmt::print("{}", status_table(runs));
+      for (const RunStatus& status : runs) print_last_words(campaign, status);
       fmt::print(
           "`headroom campaign retry {0}` begins failed and cancelled runs again, `run` goes on with others; "
           "{0}/logs has what they printed.\n",
@@ -371,9 +404,16 @@ class CampaignVerb : public Verb {
     } else {
       stop_here(campaign, runs);
     }
-    const auto going = std::count_if(runs.begin(), runs.end(), still_going);
-    fmt::print("{} run{} asked to save and end; `headroom campaign run {}` goes on.\n", going, going == 1 ? "" : "s",
-               campaign.directory.string());
+    const auto in_phase = [&](std::initializer_list<Phase> phases) {
+      return std::count_if(runs.begin(), runs.end(), [&](const RunStatus& status) {
+        return std::find(phases.begin(), phases.end(), status.state.phase) != phases.end();
+      });
+    };
+    const auto running = in_phase({Phase::running});
+    const auto others = in_phase({Phase::queued, Phase::waiting, Phase::lost});
+    const auto over = in_phase({Phase::finished, Phase::failed, Phase::cancelled, Phase::stopped});
+    fmt::print("{} running asked to save and end, {} not to begin{}; `headroom campaign run {}` goes on.\n", running,
+               others, over > 0 ? fmt::format(", {} left as they are", over) : "", campaign.directory.string());
     return ExitCode::done;
   }
 

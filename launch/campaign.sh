@@ -77,5 +77,6 @@ stage_label
 if build/headroom campaign status "$campaign" --dir "$out" >/dev/null 2>&1; then
   run_logged "$logs/retry.log" unknown_share build/headroom campaign retry "$campaign" --dir "$out" 9>&-
 fi
+echo "From another terminal: export SLURM_CONF=$SLURM_CONF; build/headroom campaign status --dir $out $campaign"
 # In the open: it shows every run. 9 is the lock, which nothing that outlives this script may hold.
 build/headroom campaign run "$campaign" --site configs/sites/test-cluster.toml --dir "$out" --wait 9>&-

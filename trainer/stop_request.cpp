@@ -72,7 +72,9 @@ StopRequests::~StopRequests() {
   const std::uint64_t one = 1;
   while (::write(ending_.get(), &one, sizeof one) < 0 && errno == EINTR) continue;
   listener_.join();
-  set_handlers(user_signal_, SIG_DFL);
+  // A process that was asked is about to end with a code of its own, which another signal should not change.
+  set_handlers(user_signal_, stop_requested() ? SIG_IGN : SIG_DFL);
+  std::signal(SIGINT, SIG_DFL);
   mask_computing_threads(SIG_UNBLOCK, set_of(user_signal_));
 }
 

@@ -327,7 +327,7 @@ TEST_F(SlurmJob, ThatWasAskedToStopBeforeItBeganDoesNotTrain) {
 
 TEST_F(SlurmJob, ThatTheSchedulerEndsIsCancelled) {
   // To the ranks as well, as slurmd sends it.
-  EXPECT_EQ(job("TRAIN=hang", when_training("ranks=$(pgrep -P $script)\nkill -TERM $script $ranks")), 75);
+  EXPECT_EQ(job("TRAIN=hang", when_training("ranks=$(pgrep -P $script)\nkill -TERM $script $ranks")), 143);
   EXPECT_THAT(calls(), AllOf(HasSubstr("ranks got TERM\n"), Not(HasSubstr("scontrol"))));
   EXPECT_EQ(events(), "started cancelled:143");
 }
@@ -335,7 +335,7 @@ TEST_F(SlurmJob, ThatTheSchedulerEndsIsCancelled) {
 // The warning came, but the ranks had not saved themselves when the time was over.
 TEST_F(SlurmJob, ThatIsOutOfTimeGoesOnFromItsNewestCheckpoint) {
   campaign.resources.seconds = 5;  // over at once: Slurm's own clock begins before the script's
-  EXPECT_EQ(job("TRAIN=hang", when_training("ranks=$(pgrep -P $script)\nkill -TERM $script $ranks")), 75);
+  EXPECT_EQ(job("TRAIN=hang", when_training("ranks=$(pgrep -P $script)\nkill -TERM $script $ranks")), 143);
   EXPECT_EQ(events(), "started requeued:143");
   EXPECT_THAT(calls(), HasSubstr("scontrol requeue 40_1\n"));
 }
