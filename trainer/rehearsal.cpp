@@ -14,6 +14,7 @@
 
 #include "tensor/transfer.h"
 #include "trainer/logging.h"
+#include "trainer/stop_request.h"
 
 namespace headroom {
 namespace {
@@ -22,6 +23,12 @@ constexpr double kSpike = 1e6;
 
 void put(double number, const Tensor& gradients) {
   upload_as(std::span<const double>(&number, 1), gradients.flat_range(0, 1));
+}
+
+// Returns when the request has been noted, so that it falls into this step.
+void stop_this_process() {
+  ::kill(::getpid(), SIGTERM);
+  while (!stop_requested()) std::this_thread::yield();
 }
 
 // A fault and the words that it takes.
@@ -123,7 +130,7 @@ void Rehearsal::play(std::int64_t step, const Tensor& gradients) {
     if (scene.fault == "nan") put(std::numeric_limits<double>::quiet_NaN(), gradients);
     if (scene.fault == "spike") put(kSpike, gradients);
     if (scene.fault == "delay") std::this_thread::sleep_for(std::chrono::duration<double>(scene.seconds));
-    if (scene.fault == "stop") ::raise(SIGTERM);
+    if (scene.fault == "stop") stop_this_process();
     if (scene.fault == "kill") ::raise(SIGKILL);
     while (scene.fault == "hang") ::pause();
   }
