@@ -1,5 +1,5 @@
-// What each thread of the process waits for at the moment: other ranks, a file system, or a long computation. A watchdog reads it from a
-// thread of its own, to say what a process hangs in that says nothing any more.
+// What each thread of the process waits for at the moment: other ranks, a file system, or a long computation. A
+// watchdog reads it from a thread of its own, to say what a process hangs in that says nothing any more.
 #pragma once
 
 #include <cstdint>

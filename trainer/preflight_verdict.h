@@ -17,7 +17,7 @@ namespace headroom {
 
 struct PreflightLimits {
   double slow_ratio = 3.0;
-  double max_skew = 2.0;  // seconds
+  double max_skew = 2.0;       // seconds
   bool tolerate_slow = false;  // a slow node is said, and fit
 };
 
