@@ -39,9 +39,14 @@ class Source final : public decoder::WeightSource {
   void embed(std::span<const std::int32_t> ids, Tensor y) override {
     const std::size_t table = index_of_.at("embedding.weight");
     float* to = y.data<float>();
-    for (const std::int32_t id : ids) {
-      read_weights(checkpoint_, manifest_, table, {id, 0, 1, config_.hidden_size}, to);
-      to += config_.hidden_size;
+    // Ids that follow one another, as when all are asked for, are one read.
+    for (std::size_t first = 0; first < ids.size();) {
+      std::size_t last = first + 1;
+      while (last < ids.size() && ids[last] == ids[last - 1] + 1) ++last;
+      const auto count = static_cast<std::int64_t>(last - first);
+      read_weights(checkpoint_, manifest_, table, {ids[first], 0, count, config_.hidden_size}, to);
+      to += count * config_.hidden_size;
+      first = last;
     }
   }
 

@@ -36,6 +36,7 @@ class Decoder {
   Decoder(Config config, std::unique_ptr<WeightSource> weights);
 
   const Config& config() const { return config_; }
+  WeightSource& weights() { return *weights_; }
 
   // What enters the first layer. Throws ExitCode::bad_data for an empty sequence, an id outside the vocabulary, or more
   // tokens than learned positions.
