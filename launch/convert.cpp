@@ -21,7 +21,7 @@ class ConvertVerb : public Verb {
     app.add_option("checkpoint", model_, "A run, for its newest checkpoint, or one of its checkpoints")
         ->required()
         ->type_name("CHECKPOINT");
-    app.add_option("--to", form_, "The form to write")->required()->check(CLI::IsMember({"hf"}));
+    app.add_option("--to", form_, "The form to write: hf")->required()->check(CLI::IsMember({"hf", "headroom"}));
     app.add_option("directory", directory_, "The directory to make")->required()->type_name("DIR");
     app.add_option("--dtype", type_, "Number format of the weights; f32 is exact")
         ->check(CLI::IsMember({"f32", "bf16", "f16"}))
@@ -39,6 +39,10 @@ class ConvertVerb : public Verb {
   }
 
   ExitCode run() override {
+    if (form_ == "headroom") {
+      throw Error(ExitCode::usage, "a Hugging Face directory is not made a checkpoint: it has no optimizer's state",
+                  "Every verb that takes a MODEL reads the directory as it is.");
+    }
     const OpenedModel model = open_model(model_);
     const decoder::Config& config = model.decoder->config();
     if (model.kind == ModelKind::huggingface) {

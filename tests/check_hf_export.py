@@ -15,6 +15,7 @@ import sys
 
 import h5py
 import torch
+import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 TOLERANCE = 1e-5  # of logits and states: float32 against float64
@@ -102,6 +103,8 @@ def check(directory, forward, texts):
 
 def main():
     parser = argparse.ArgumentParser()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
     parser.add_argument("--texts")
     parser.add_argument("pairs", nargs="+", metavar="DIR FORWARD.h5")
     arguments = parser.parse_args()

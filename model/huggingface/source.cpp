@@ -337,4 +337,13 @@ std::unique_ptr<decoder::WeightSource> open_weights(const std::filesystem::path&
   return std::make_unique<Source>(directory, config, family.names(config));
 }
 
+std::vector<std::int32_t> end_tokens(const std::filesystem::path& directory) {
+  for (const char* name : {"generation_config.json", "config.json"}) {
+    if (!std::filesystem::exists(directory / name)) continue;
+    std::vector<std::int32_t> ids = ConfigJson::load(directory / name).ids("eos_token_id");
+    if (!ids.empty()) return ids;
+  }
+  return {};
+}
+
 }  // namespace headroom::huggingface

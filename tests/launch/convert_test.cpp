@@ -284,6 +284,10 @@ TEST_F(Convert, NothingIsOverwrittenAndNothingHalfWrittenStays) {
   const Outcome again = headroom("convert " + directory("run").string() + " --to hf " + (here_ / "other").string());
   EXPECT_EQ(again.status, 2);
   EXPECT_THAT(again.output, HasSubstr("is a Hugging Face directory already"));
+  const Outcome back =
+      headroom("convert " + directory("run").string() + " --to headroom " + (here_ / "other").string());
+  EXPECT_EQ(back.status, 2);
+  EXPECT_THAT(back.output, HasSubstr("no optimizer's state"));
 }
 
 // transformers itself, where there is a Python with it: HEADROOM_PYTHON, or python3.

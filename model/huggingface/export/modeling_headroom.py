@@ -216,13 +216,16 @@ class HeadroomModel(HeadroomPreTrainedModel):
             cache = DynamicCache()
         past = 0 if cache is None else cache.get_seq_length()
         queries = torch.arange(past, past + x.shape[1], device=x.device)
-        if position_ids is None:
-            position_ids = queries.unsqueeze(0)
         mask = (torch.arange(past + x.shape[1], device=x.device) <= queries.unsqueeze(1))[None, None]
         if attention_mask is not None:
             if attention_mask.dim() != 2:
                 raise ValueError("attention_mask must be [batch, keys]")
             mask = mask & attention_mask.bool()[:, None, None, :]
+        if position_ids is None and attention_mask is not None:
+            # Padding has no position: learned ones, and rotated queries against a KV bias, are not relative.
+            position_ids = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, past:]
+        elif position_ids is None:
+            position_ids = queries.unsqueeze(0)
         if config.embedding_scale:
             x = x * self.embedding_scale
         table = None
