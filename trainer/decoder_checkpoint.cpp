@@ -78,7 +78,8 @@ class Source final : public decoder::WeightSource {
     if (embedding_.bytes() == 0) {
       const Rectangle all{0, 0, config_.vocab_size, config_.hidden_size};
       embedding_ = Buffer(static_cast<std::size_t>(all.elements()) * sizeof(float), Device::cpu, "the embedding");
-      read_weights(checkpoint_, manifest_, index_of_.at("embedding.weight"), all, static_cast<float*>(embedding_.data()));
+      read_weights(checkpoint_, manifest_, index_of_.at("embedding.weight"), all,
+                   static_cast<float*>(embedding_.data()));
     }
     return static_cast<const float*>(embedding_.data());
   }

@@ -16,8 +16,14 @@ namespace fs = std::filesystem;
 OpenedModel open_huggingface(const fs::path& directory) {
   const decoder::Config config = huggingface::read_config(directory);
   const std::string name = fs::weakly_canonical(directory).filename().string();
-  return {name, directory, directory,
+  return {ModelKind::huggingface, name, directory, directory,
           std::make_unique<decoder::Decoder>(config, huggingface::open_weights(directory, config))};
+}
+
+// A run's tokenizer: the one it names, or its corpus' own.
+fs::path tokenizer_of(const RunConfig& config) {
+  if (!config.data.tokenizer.empty() || !fs::is_directory(config.data.corpus)) return config.data.tokenizer;
+  return config.data.corpus;
 }
 
 OpenedModel open_checkpoint(const fs::path& checkpoint, const fs::path& run) {
@@ -30,9 +36,7 @@ OpenedModel open_checkpoint(const fs::path& checkpoint, const fs::path& run) {
   const RunConfig config = load_config(file, {});
   const decoder::Config model = decoder_config(resolved(config.model));
   const std::string name = fmt::format("{}, step {}", config.name, read_manifest(checkpoint).step);
-  // A corpus keeps its tokenizer beside its tokens.
-  const fs::path& tokenizer = config.data.tokenizer.empty() ? config.data.corpus : config.data.tokenizer;
-  return {name, checkpoint, tokenizer,
+  return {ModelKind::own, name, checkpoint, tokenizer_of(config),
           std::make_unique<decoder::Decoder>(model, checkpoint_weights(checkpoint, model))};
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/decoder/config.h"
@@ -26,7 +27,10 @@ struct TensorNames {
   std::vector<std::string> up;  // where gated: one tensor with the gate's rows first, or those of gate and up
   std::string down;
   std::string attention_norm, attention_output_norm, mlp_norm, mlp_output_norm, q_norm, k_norm;
-  bool transposed = false;  // products' weights are [in, out]
+  // Whole names, of our own form.
+  std::string embedding_scale = {};
+  std::string bias_key = {}, bias_value = {};  // behind `layer`
+  bool transposed = false;                     // products' weights are [in, out]
 };
 
 struct Family {
@@ -37,10 +41,13 @@ struct Family {
 
 // By config.json's model_type. Throws ExitCode::bad_checkpoint naming the families that there are.
 const Family& family_of(const ConfigJson& json);
+// By name; null where there is none.
+const Family* find_family(std::string_view model_type);
 
 extern const std::vector<Family> kLlamaFamilies;  // llama, mistral, phi3, olmo, olmo2, qwen2, qwen3
 extern const std::vector<Family> kGemmaFamilies;  // gemma, gemma2, gemma3_text
 extern const std::vector<Family> kGptFamilies;    // gpt2, opt, phi, falcon
+extern const std::vector<Family> kOwnFamilies;    // headroom
 
 // ---- what families share ----
 decoder::Activation activation_of(const ConfigJson& json, const std::string& key, const std::string& otherwise);
