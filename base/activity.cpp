@@ -89,7 +89,7 @@ Activity::Activity(Kind kind, Words words, const void* subject) : kind_(kind), w
   begin();
 }
 
-Activity::Activity(const char* call) : kind_(Kind::communication), operation_(call) {
+Activity::Activity(const char* call, Kind kind) : kind_(kind), operation_(call) {
   begin();
 }
 

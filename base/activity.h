@@ -1,5 +1,5 @@
-// What each thread of the process waits for at the moment: other ranks, or a file system. A watchdog reads it from a
-// thread of its own, to say what a process hangs in that says nothing any more.
+// What each thread of the process waits for at the moment: other ranks, a file system, or a long computation. A
+// watchdog reads it from a thread of its own, to say what a process hangs in that says nothing any more.
 #pragma once
 
 #include <cstdint>
@@ -13,14 +13,14 @@ namespace headroom {
 // and allocates nothing after a thread's first: the words are made only when somebody asks.
 class [[nodiscard]] Activity {
  public:
-  enum class Kind : std::uint8_t { communication, file };
+  enum class Kind : std::uint8_t { communication, file, computation };
   // Says what `subject` is. Called by the thread that asks, while the Activity lives and the activity goes on: what it
   // looks at must not change meanwhile, or be atomic.
   using Words = std::string (*)(const void* subject);
 
   Activity(Kind kind, Words words, const void* subject);
-  // Communication that its name tells all of. The text must stay.
-  explicit Activity(const char* call);
+  // What its name tells all of. The text must stay.
+  explicit Activity(const char* call, Kind kind = Kind::communication);
   // A file operation: "write", "fsync". Both must stay, and the path as it is.
   Activity(const char* operation, const std::filesystem::path& path);
   Activity(const char* operation, std::filesystem::path&& path) = delete;

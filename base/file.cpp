@@ -12,12 +12,26 @@
 
 namespace headroom {
 
+namespace {
+
+bool is_full(int error_number) {
+  return error_number == ENOSPC || error_number == EDQUOT;
+}
+
+}  // namespace
+
+bool WriteError::full() const {
+  return is_full(number_);
+}
+
 void throw_write_error(const std::filesystem::path& path, std::string_view action, int error_number) {
   const std::string reason = std::generic_category().message(error_number);
-  const bool full = error_number == ENOSPC || error_number == EDQUOT;
-  throw Error(ExitCode::disk_full, fmt::format("cannot {} '{}': {}", action, path.string(), reason),
-              full ? "Free some space there, or choose another place for the output."
-                   : "Check that the directory exists and may be written to, or choose another place for the output.");
+  throw WriteError(fmt::format("cannot {} '{}': {}", action, path.string(), reason),
+                   is_full(error_number)
+                       ? "Free some space there, or choose another place for the output."
+                       : "Check that the directory exists and may be written to, or choose another place for the "
+                         "output.",
+                   error_number);
 }
 
 void throw_read_error(const std::filesystem::path& path, int error_number) {

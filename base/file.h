@@ -6,10 +6,24 @@
 #include <string>
 #include <string_view>
 
+#include "base/error.h"
+
 namespace headroom {
 
-// Throws ExitCode::disk_full naming the path, what was being done ("write", "create") and the system's reason. Whatever
-// the reason, what cannot write has the same remedy: space, permission or another place.
+// A file that could not be written.
+class WriteError : public Error {
+ public:
+  WriteError(const std::string& message, std::string hint, int number)
+      : Error(ExitCode::disk_full, message, std::move(hint)), number_(number) {}
+  // No space left, or a quota used up.
+  bool full() const;
+
+ private:
+  int number_;  // errno's
+};
+
+// Throws a WriteError, ExitCode::disk_full, naming the path, what was being done ("write", "create") and the system's
+// reason. Whatever the reason, what cannot write has the same remedy: space, permission or another place.
 [[noreturn]] void throw_write_error(const std::filesystem::path& path, std::string_view action, int error_number);
 
 // Throws ExitCode::bad_data naming the path and the system's reason.

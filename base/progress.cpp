@@ -1,14 +1,12 @@
 #include "base/progress.h"
 
 #include <fmt/format.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <string_view>
 #include <utility>
+
+#include "base/terminal.h"
 
 namespace headroom {
 namespace {
@@ -20,17 +18,6 @@ constexpr std::chrono::seconds kPlainInterval{10};
 
 double seconds_between(Clock::time_point from, Clock::time_point to) {
   return std::chrono::duration<double>(to - from).count();
-}
-
-// A terminal that understands rewriting its line.
-bool is_terminal(std::FILE* out) {
-  const char* kind = std::getenv("TERM");
-  return ::isatty(::fileno(out)) == 1 && (kind == nullptr || std::string_view(kind) != "dumb");
-}
-
-std::size_t terminal_width(std::FILE* out) {
-  winsize size = {};
-  return ::ioctl(::fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
 }  // namespace
@@ -95,7 +82,7 @@ void Progress::print(bool last) {
   }
   if (terminal_) {
     // A line that wraps could not be rewritten. (Longer in bytes than in columns at worst: then it is cut early.)
-    if (!last && shown.size() >= terminal_width(out_)) shown.resize(terminal_width(out_) - 1);
+    if (!last && shown.size() >= terminal_size(out_).columns) shown.resize(terminal_size(out_).columns - 1);
     fmt::print(out_, "\r{}\x1b[K{}", shown, last ? "\n" : "");
     open_line_ = !last;
   } else {

@@ -53,17 +53,26 @@ void capture_own_stack(int /*signal*/) {
   errno = error_number;
 }
 
+// The thread that prepares is the one that computes, and a matrix product of oneDNN points the stack pointer into the
+// heap.
+void give_a_stack_for_signals() {
+  static std::array<char, std::size_t{64} << 10> stack;
+  const stack_t alternate{stack.data(), 0, stack.size()};
+  HEADROOM_CHECK(::sigaltstack(&alternate, nullptr) == 0, "no stack for signals");
+}
+
 // Takes the last real-time signal whose disposition is the default: others are somebody's.
 int install_handler() {
   std::array<void*, 1> any = {};
   ::backtrace(any.data(), 1);
   HEADROOM_CHECK(::sem_init(&capture.done, 0, 0) == 0, "no semaphore");
+  give_a_stack_for_signals();
   for (int signal = SIGRTMAX; signal >= SIGRTMIN; --signal) {
     struct sigaction found = {};
     if (::sigaction(signal, nullptr, &found) != 0 || found.sa_handler != SIG_DFL) continue;
     struct sigaction ours = {};
     ours.sa_handler = capture_own_stack;
-    ours.sa_flags = SA_RESTART;
+    ours.sa_flags = SA_RESTART | SA_ONSTACK;
     ::sigfillset(&ours.sa_mask);
     if (::sigaction(signal, &ours, nullptr) == 0) return signal;
   }

@@ -7,9 +7,10 @@
 
 #include "base/error.h"
 #include "base/system.h"
-#include "campaign/local_executor.h"
+#include "campaign/slots.h"
 #include "data/corpus.h"
 #include "parallel/mesh.h"
+#include "tensor/backend.h"
 #include "trainer/engine.h"
 #include "trainer/hardware.h"
 #include "trainer/plan.h"
@@ -40,7 +41,15 @@ std::int64_t vocabulary_of(const RunConfig& config) {
 
 class Estimate {
  public:
-  Estimate(const Spec& spec, const std::optional<Site>& site) : spec_(spec), site_(site) {}
+  Estimate(const Spec& spec, std::size_t runs, const std::optional<Site>& site) : spec_(spec), site_(site) {
+    // A file may be planned where it could not run.
+    const bool gpus = spec.resources.gpus_per_node > 0;
+    const bool here = !site && spec.resources.nodes == 1 && !(gpus && why_no_gpu());
+    if (here) slots_ = slots_of(spec.resources, this_machine(gpus), runs);
+  }
+
+  // Runs at a time; 0 where that is not known.
+  std::size_t at_once() const { return slots_.size(); }
 
   RunCost of(const PlannedRun& run) {
     const RunConfig& config = run.config;
@@ -94,14 +103,14 @@ class Estimate {
   double memory_limit() const {
     if (spec_.resources.memory_gb > 0) return kGigabyte * spec_.resources.memory_gb;
     if (site_) return kGigabyte * site_->memory_gb;
-    const auto slots = slots_of(spec_.resources, usable_cores());
-    return static_cast<double>(available_memory_bytes()) / static_cast<double>(slots.size());
+    if (slots_.empty()) return 0.0;
+    return static_cast<double>(available_memory_bytes()) / static_cast<double>(slots_.size());
   }
 
   double cores_of_a_run() const {
     const Resources& resources = spec_.resources;
-    if (!site_) return static_cast<double>(slots_of(resources, usable_cores()).front().cores.size());
-    return static_cast<double>(resources.ranks() * resources.threads);
+    if (!slots_.empty()) return static_cast<double>(slots_.front().cores.size());
+    return static_cast<double>(resources.ranks() * std::max(1, resources.threads));
   }
 
   double speed() {
@@ -111,6 +120,7 @@ class Estimate {
 
   const Spec& spec_;
   const std::optional<Site>& site_;
+  std::vector<Slot> slots_;  // of this machine
   double core_speed_ = 0.0;
 };
 
@@ -135,7 +145,9 @@ void refuse_beyond_budget(const Spec& spec, const CampaignCost& cost) {
 
 CampaignCost cost_of(const Spec& spec, const std::vector<PlannedRun>& runs, const std::optional<Site>& site) {
   CampaignCost cost;
-  Estimate estimate(spec, site);
+  double longest = 0.0;
+  double work = 0.0;
+  Estimate estimate(spec, runs.size(), site);
   for (const PlannedRun& run : runs) {
     try {
       cost.runs.push_back(estimate.of(run));
@@ -145,14 +157,11 @@ CampaignCost cost_of(const Spec& spec, const std::vector<PlannedRun>& runs, cons
     }
     cost.tokens += cost.runs.back().tokens;
     cost.node_hours += cost.runs.back().seconds / 3600.0 * spec.resources.nodes;
-    cost.seconds += cost.runs.back().seconds;
+    longest = std::max(longest, cost.runs.back().seconds);
+    work += cost.runs.back().seconds;
   }
   cost.basis = estimate.basis();
-  if (site) {
-    cost.seconds = 0.0;
-  } else {
-    cost.seconds /= static_cast<double>(slots_of(spec.resources, usable_cores()).size());
-  }
+  if (estimate.at_once() > 0) cost.seconds = std::max(longest, work / static_cast<double>(estimate.at_once()));
   refuse_beyond_budget(spec, cost);
   return cost;
 }

@@ -25,7 +25,8 @@ struct CampaignCost {
   std::vector<RunCost> runs;  // in the order of the plan
   double tokens = 0.0;
   double node_hours = 0.0;
-  double seconds = 0.0;  // of the campaign, with as many runs at a time as were asked for; 0 where a queue decides
+  double seconds = 0.0;  // of the campaign, with as many runs at a time as were asked for; 0 where that is not known,
+                         // as a queue decides
   std::string basis;     // what the times are made of, for people
 };
 

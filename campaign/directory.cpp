@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -50,7 +52,7 @@ void write_manifest(const Campaign& campaign) {
 
 [[noreturn]] void refuse_manifest(const fs::path& file, const std::string& why) {
   throw Error(ExitCode::bad_config, fmt::format("{}: {}", file.string(), why),
-              "Bring the file back, or begin the campaign in another directory (--dir).");
+              "It was damaged. Bring it back, or begin the campaign in another directory (--dir).");
 }
 
 void refuse_other_executor(const Campaign& before, const std::optional<Site>& site) {
@@ -105,6 +107,12 @@ std::vector<const RunEntry*> Campaign::runs_of(const std::string& group) const {
   return found;
 }
 
+unsigned Campaign::owner() const {
+  struct stat status = {};
+  if (::stat((directory / "campaign.json").c_str(), &status) != 0) return ::geteuid();  // not made yet
+  return status.st_uid;
+}
+
 const RunEntry* Campaign::find(const std::string& run) const {
   const auto found = std::find_if(runs.begin(), runs.end(), [&](const RunEntry& entry) { return entry.name == run; });
   return found == runs.end() ? nullptr : &*found;
@@ -114,6 +122,9 @@ CampaignLock::CampaignLock(const Campaign& campaign) {
   const fs::path file = campaign.directory / "lock";
   lock_ = Descriptor(::open(file.c_str(), O_RDWR | O_CREAT, 0644));  // inherited on purpose: no O_CLOEXEC
   if (!lock_) throw_write_error(file, "open", errno);
+  if (::flock(lock_.get(), LOCK_EX | LOCK_NB) == 0) return;
+  if (errno == EWOULDBLOCK)
+    fmt::print(stderr, "waiting for another `headroom campaign` on {}\n", file.parent_path().string());
   while (::flock(lock_.get(), LOCK_EX) != 0) {
     if (errno != EINTR) throw_write_error(file, "lock", errno);
   }
@@ -156,6 +167,30 @@ Campaign describe_campaign(const fs::path& directory, const Spec& spec, const st
   return campaign;
 }
 
+std::vector<std::string> what_stays(const Campaign& campaign, const std::vector<PlannedRun>& runs) {
+  std::vector<std::string> finished;
+  std::vector<std::string> dropped;
+  for (const RunEntry& entry : campaign.runs) {
+    const auto planned =
+        std::find_if(runs.begin(), runs.end(), [&](const PlannedRun& run) { return run.name == entry.name; });
+    if (planned == runs.end()) {
+      dropped.push_back(entry.name);
+    } else if (fs::exists(campaign.run_directory(entry.name) / "finished") &&
+               read_file(campaign.config(entry.name)) != to_toml(planned->config)) {
+      finished.push_back(entry.name);
+    }
+  }
+  std::vector<std::string> words;
+  if (!finished.empty()) {
+    words.push_back(
+        fmt::format("finished, and not trained again for what the file changes: {}", fmt::join(finished, ", ")));
+  }
+  if (!dropped.empty()) {
+    words.push_back(fmt::format("not in the file any more, and kept in the campaign: {}", fmt::join(dropped, ", ")));
+  }
+  return words;
+}
+
 Campaign make_campaign(const fs::path& directory, const Spec& spec, const std::vector<PlannedRun>& runs,
                        const std::optional<Site>& site, const std::string& launcher) {
   Campaign campaign = describe_campaign(directory, spec, runs, site, launcher);
@@ -172,7 +207,10 @@ Campaign make_campaign(const fs::path& directory, const Spec& spec, const std::v
   for (const char* folder : {"configs", "jobs", "journal", "logs", "runs"}) {
     make_directories(campaign.directory / folder);
   }
-  for (const PlannedRun& run : runs) write_file_atomically(campaign.config(run.name), to_toml(run.config));
+  for (const PlannedRun& run : runs) {
+    const bool over = fs::exists(campaign.run_directory(run.name) / "finished");
+    if (!over) write_file_atomically(campaign.config(run.name), to_toml(run.config));
+  }
   write_file_atomically(campaign.directory / "campaign.toml", spec.text);
   if (site) write_file_atomically(campaign.directory / "site.toml", site->text);
   write_manifest(campaign);  // last: a directory without it is none

@@ -54,6 +54,8 @@ struct Campaign {
   // Runs that differ in the seed only, in order.
   std::vector<std::string> groups() const;
   std::vector<const RunEntry*> runs_of(const std::string& group) const;
+  // The user whose jobs its runs are: who owns the directory.
+  unsigned owner() const;
   const RunEntry* find(const std::string& run) const;
 };
 
@@ -76,6 +78,10 @@ Campaign open_campaign(const std::filesystem::path& directory);
 Campaign describe_campaign(const std::filesystem::path& directory, const Spec& spec,
                            const std::vector<PlannedRun>& runs, const std::optional<Site>& site,
                            const std::string& launcher);
+
+// What a changed file does not change, in words: runs that have begun or are over keep what they were made with where
+// it does not influence what they compute, and runs that are not in the file any more stay.
+std::vector<std::string> what_stays(const Campaign& campaign, const std::vector<PlannedRun>& runs);
 
 // Makes the directory, or extends the one that is there by runs that it does not have yet. Runs of it that are not
 // planned any more stay. Throws ExitCode::bad_config where a planned run has begun with another config, naming the

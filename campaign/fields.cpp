@@ -15,6 +15,7 @@ namespace headroom::campaign {
 namespace {
 
 std::string place_of(const toml::source_region& region, const std::filesystem::path& file) {
+  if (!region.begin) return file.string();  // a part of a dotted key has no place of its own
   return fmt::format("{}:{}:{}", file.string(), region.begin.line, region.begin.column);
 }
 
@@ -169,7 +170,8 @@ Field duration_field(std::string name, std::int64_t& seconds, std::string help) 
 }
 
 Field words_field(std::string name, std::vector<std::pair<std::string, std::string>>& value, std::string help) {
-  return {std::move(name), "a table of texts", std::move(help), false, [&value](const toml::node& node) {
+  return {std::move(name), "a table of texts, each in quotes", std::move(help), false,
+          [&value](const toml::node& node) {
             const auto* table = node.as_table();
             if (table == nullptr) return false;
             for (const auto& [key, word] : *table) {

@@ -2,6 +2,7 @@
 // like what a person would have written, and need nothing of the campaign's driver once they are handed over.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -31,8 +32,10 @@ std::string slurm_script(const Campaign& campaign, const JobPlan& plan, const st
 
 // For sbatch: makes the report when the runs' jobs are over.
 std::string report_script(const Campaign& campaign, const std::filesystem::path& program);
+// How long its job may take.
+std::int64_t report_seconds(const Campaign& campaign);
 
-// For bash on this machine; takes a slot's number and its cores ("0-3") as arguments.
+// For bash on this machine; takes a slot's number, its cores ("0-3") and its GPUs ("0,1") as arguments.
 std::string local_script(const Campaign& campaign, const RunEntry& run, const std::filesystem::path& program);
 
 }  // namespace headroom::campaign

@@ -129,7 +129,7 @@ std::vector<Attempt> Journal::attempts(const std::string& run) const {
   each_line(attempts_file(run), [&](const Line& line) {
     attempts.push_back({event_of(line.at("event")), line.value("status", 0), line.at("time"), line.value("job", ""),
                         line.value("submission", ""), line.value("nodes", ""), line.value("process", 0),
-                        line.value("slot", 0)});
+                        line.value("slot", 0), line.value("progress", false)});
   });
   return attempts;
 }

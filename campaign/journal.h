@@ -48,8 +48,9 @@ struct Attempt {
   std::string job;         // the scheduler's number; "" on this machine
   std::string submission;  // Submission::name; "local" on this machine
   std::string nodes;
-  int process = 0;  // of the script
-  int slot = 0;     // on this machine: which share of its cores
+  int process = 0;        // of the script
+  int slot = 0;           // on this machine: which share of its cores
+  bool progress = false;  // requeued: with a newer checkpoint than it began with
 };
 
 class Journal {

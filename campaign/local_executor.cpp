@@ -14,6 +14,7 @@
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <set>
 
 #include "base/descriptor.h"
 #include "base/error.h"
@@ -83,11 +84,27 @@ Descriptor watch_process(int process) {
   return Descriptor(static_cast<int>(::syscall(SYS_pidfd_open, process, 0)));
 }
 
-// Whether the process is a run's script, and not another one that was given its number since.
-bool is_script(int process, const fs::path& script) {
+// Whether a process' command line has these words, separated by zeros.
+bool was_started_with(int process, const std::string& words) {
   std::ifstream file(fmt::format("/proc/{}/cmdline", process), std::ios::binary);
   const std::string command{std::istreambuf_iterator<char>(file), {}};
-  return command.find(script.string()) != std::string::npos;
+  return command.find(words) != std::string::npos;
+}
+
+// Whether the process is a run's script, and not another one that was given its number since.
+bool is_script(int process, const fs::path& script) {
+  return was_started_with(process, script.string());
+}
+
+// The ranks of a run whose script is gone, and their launcher.
+void signal_ranks(const Campaign& campaign, const std::string& run) {
+  const std::string words = std::string("train") + '\0' + campaign.config(run).string();
+  for (const fs::directory_entry& entry : fs::directory_iterator("/proc")) {
+    const std::string name = entry.path().filename().string();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    const int process = std::stoi(name);
+    if (was_started_with(process, words)) ::kill(process, SIGUSR1);
+  }
 }
 
 // What the living script of a run said when it started; nullptr where it has not said it yet, or its last word already.
@@ -99,12 +116,9 @@ const Attempt* last_start(const std::vector<Attempt>& attempts) {
 
 class Driver {
  public:
-  Driver(const Campaign& campaign, const std::function<void(const std::vector<RunStatus>&)>& show)
-      : campaign_(campaign),
-        journal_(campaign),
-        show_(show),
-        lock_(campaign),
-        slots_(slots_of(campaign.resources, usable_cores())) {}
+  Driver(const Campaign& campaign, std::vector<Slot> slots,
+         const std::function<void(const std::vector<RunStatus>&)>& show)
+      : campaign_(campaign), journal_(campaign), show_(show), lock_(campaign), slots_(std::move(slots)) {}
 
   bool train() {
     for (;;) {
@@ -114,7 +128,7 @@ class Driver {
       const bool others = std::any_of(runs.begin(), runs.end(), [&](const RunStatus& status) {
         return status.state.phase == Phase::running && !known(status.run->name);  // and will be adopted
       });
-      if (jobs_.empty() && !others) return stopping_;
+      if (leaving_ || (jobs_.empty() && !others)) return stopping_;
       wait();
     }
   }
@@ -123,7 +137,8 @@ class Driver {
   struct Job {
     std::string run;
     pid_t process;
-    Descriptor ended;  // readable when the script has ended; none of a script that is gone while its ranks live
+    Descriptor ended;  // readable when the script has ended; none of a script that is gone while its ranks live, or
+                       // of a kernel before 5.3
     std::size_t slot;
     bool own;                   // started by this driver
     std::size_t events_before;  // attempts' lines when it was started
@@ -132,12 +147,14 @@ class Driver {
   std::vector<RunStatus> look() {
     std::vector<RunStatus> runs = read_status(campaign_);
     for (RunStatus& status : runs) {
-      if (status.state.phase != Phase::waiting && status.state.phase != Phase::lost) continue;
-      if (status.state.restarts < campaign_.budget.restarts || journal_.attempts(status.run->name).empty()) continue;
-      const Attempt last = journal_.attempts(status.run->name).back();
-      if (last.event == AttemptEvent::retried) continue;
-      journal_.gave_up(status.run->name, last.status);
-      status.state.phase = Phase::failed;
+      RunState& state = status.state;
+      if (state.phase != Phase::waiting && state.phase != Phase::lost) continue;
+      if (state.starts_in_vain <= campaign_.budget.restarts) continue;
+      // Whose last word is that it began was ended from outside, with no status.
+      const int last = journal_.attempts(status.run->name).back().status;
+      state.status = last != 0 ? last : static_cast<int>(ExitCode::communication);
+      state.phase = Phase::failed;
+      journal_.gave_up(status.run->name, state.status);
     }
     show_(runs);
     return runs;
@@ -181,12 +198,10 @@ class Driver {
 
   void start(const std::string& run, std::size_t slot) {
     const std::size_t events = journal_.attempts(run).size();
-    const pid_t process =
-        start_detached({"bash", script_file(campaign_, run).string(), std::to_string(slot), slots_[slot].core_list()},
-                       {}, campaign_.log(run));
-    Descriptor ended = watch_process(process);
-    HEADROOM_CHECK(ended, "no descriptor of process {}", process);
-    jobs_.push_back({run, process, std::move(ended), slot, true, events});
+    const pid_t process = start_detached({"bash", script_file(campaign_, run).string(), std::to_string(slot),
+                                          slots_[slot].core_list(), slots_[slot].gpu_list()},
+                                         {}, campaign_.log(run));
+    jobs_.push_back({run, process, watch_process(process), slot, true, events});
   }
 
   // Until a script ends or a signal comes, or for a second, after which people want to see how far it is.
@@ -198,29 +213,46 @@ class Driver {
     if (signals_.take()) stop();
     std::size_t index = 1;
     std::erase_if(jobs_, [&](const Job& job) {
-      const bool ended = watched[index++].revents != 0;
-      const bool over = job.ended ? ended : !script_is_alive(campaign_, job.run);
-      if (over) finish(job);
-      return over;
+      const bool ended = is_over(job, watched[index++].revents != 0);
+      if (ended) finish(job);
+      return ended;
     });
   }
 
-  void finish(const Job& job) const {
+  bool is_over(const Job& job, bool told) const {
+    if (job.ended) return told;
+    siginfo_t what{};
+    if (job.own) {
+      return ::waitid(P_PID, static_cast<id_t>(job.process), &what, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+             what.si_pid != 0;
+    }
+    return !script_is_alive(campaign_, job.run);
+  }
+
+  // A script that left without a word found its run held by another; a second time it is broken.
+  void finish(const Job& job) {
     if (job.own) ::waitpid(job.process, nullptr, 0);
     const bool silent = job.own && journal_.attempts(job.run).size() == job.events_before;
-    if (silent && !stopping_ && !script_is_alive(campaign_, job.run)) {
-      throw Error(ExitCode::internal, fmt::format("{} ended before it began", script_file(campaign_, job.run).string()),
-                  fmt::format("Its last words are in {}.", campaign_.log(job.run).string()));
-    }
+    if (!silent || stopping_ || script_is_alive(campaign_, job.run)) return;
+    if (silent_.insert(job.run).second) return;
+    throw Error(ExitCode::internal, fmt::format("{} ended before it began", script_file(campaign_, job.run).string()),
+                fmt::format("Its last words are in {}.", campaign_.log(job.run).string()));
   }
 
   void stop() {
+    leaving_ = stopping_;
+    if (leaving_) return;
     stopping_ = true;
     for (const Job& job : jobs_) ask_to_stop(job);
+    fmt::print(stderr, "{} running save themselves and end; once more leaves them to it\n", jobs_.size());
   }
 
-  static void ask_to_stop(const Job& job) {
-    if (job.ended) ::kill(job.process, SIGUSR1);
+  void ask_to_stop(const Job& job) const {
+    if (job.own || is_script(job.process, script_file(campaign_, job.run))) {
+      ::kill(job.process, SIGUSR1);
+    } else {
+      signal_ranks(campaign_, job.run);
+    }
   }
 
   const Campaign& campaign_;
@@ -230,29 +262,12 @@ class Driver {
   StopSignals signals_;
   std::vector<Slot> slots_;
   std::vector<Job> jobs_;
+  std::set<std::string> silent_;  // runs whose script left without a word
   bool stopping_ = false;
+  bool leaving_ = false;  // without waiting
 };
 
 }  // namespace
-
-std::string Slot::core_list() const {
-  return fmt::format("{}", fmt::join(cores, ","));
-}
-
-std::vector<Slot> slots_of(const Resources& resources, const std::vector<int>& cores) {
-  const int wanted = resources.ranks() * std::max(1, resources.threads);
-  const int room = std::max(1, static_cast<int>(cores.size()) / wanted);
-  const int count = resources.at_once > 0 ? resources.at_once : room;
-  std::vector<Slot> slots(static_cast<std::size_t>(count));
-  for (std::size_t slot = 0; slot < slots.size(); ++slot) {
-    // With more slots than cores, cores are shared.
-    const std::size_t begin = slot * cores.size() / slots.size();
-    const std::size_t end = std::max(begin + 1, (slot + 1) * cores.size() / slots.size());
-    slots[slot].cores.assign(cores.begin() + static_cast<std::ptrdiff_t>(begin),
-                             cores.begin() + static_cast<std::ptrdiff_t>(end));
-  }
-  return slots;
-}
 
 std::vector<fs::path> write_local_scripts(const Campaign& campaign, const fs::path& program) {
   std::vector<fs::path> written;
@@ -263,9 +278,9 @@ std::vector<fs::path> write_local_scripts(const Campaign& campaign, const fs::pa
   return written;
 }
 
-bool train_here(const Campaign& campaign, const fs::path& program,
+bool train_here(const Campaign& campaign, const fs::path& program, std::vector<Slot> slots,
                 const std::function<void(const std::vector<RunStatus>&)>& show) {
-  Driver driver(campaign, show);
+  Driver driver(campaign, std::move(slots), show);
   {
     const CampaignLock lock(campaign);
     for (const RunEntry& run : campaign.runs) {
@@ -279,8 +294,8 @@ bool train_here(const Campaign& campaign, const fs::path& program,
 }
 
 void stop_here(const Campaign& campaign, const std::vector<RunStatus>& runs) {
-  const CampaignLock lock(campaign);
   const Journal journal(campaign);
+  std::vector<std::string> elsewhere;
   for (const RunStatus& status : runs) {
     const Phase phase = status.state.phase;
     if (phase == Phase::finished || phase == Phase::failed || phase == Phase::cancelled) continue;
@@ -290,10 +305,16 @@ void stop_here(const Campaign& campaign, const std::vector<RunStatus>& runs) {
     const Attempt* start = last_start(attempts);
     if (start == nullptr || !script_is_alive(campaign, status.run->name)) continue;
     if (start->nodes != host_name()) {
-      throw Error(ExitCode::usage, fmt::format("run {} runs on {}, not here", status.run->name, start->nodes),
-                  "Call this on that host.");
+      elsewhere.push_back(fmt::format("{} runs on {}", status.run->name, start->nodes));
+    } else if (is_script(start->process, script_file(campaign, status.run->name))) {
+      ::kill(start->process, SIGUSR1);
+    } else {
+      signal_ranks(campaign, status.run->name);
     }
-    if (is_script(start->process, script_file(campaign, status.run->name))) ::kill(start->process, SIGUSR1);
+  }
+  if (!elsewhere.empty()) {
+    throw Error(ExitCode::usage, fmt::format("not on this host: {}", fmt::join(elsewhere, ", ")),
+                "Call this there; what runs here was asked.");
   }
 }
 

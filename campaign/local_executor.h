@@ -7,29 +7,22 @@
 #include <vector>
 
 #include "campaign/directory.h"
+#include "campaign/slots.h"
 #include "campaign/status.h"
 
 namespace headroom::campaign {
 
-// The machine shared out: each slot trains one run at a time.
-struct Slot {
-  std::vector<int> cores;
-  std::string core_list() const;  // "0,1,4": as taskset takes it
-};
-
-// As many slots as the resources ask for, or as there is room for; the cores shared out evenly, neighbours together.
-std::vector<Slot> slots_of(const Resources& resources, const std::vector<int>& cores);
-
 // Writes jobs/*.sh. Returns their paths.
 std::vector<std::filesystem::path> write_local_scripts(const Campaign& campaign, const std::filesystem::path& program);
 
-// Trains what waits, was lost or was stopped; `show` is given the state of all runs at every change and once a second.
-// Returns when nothing is left to do, or, after SIGINT or SIGTERM, when all runs have saved themselves: then true.
-// Throws ExitCode::busy where another driver does so already.
-bool train_here(const Campaign& campaign, const std::filesystem::path& program,
+// Trains what waits, was lost or was stopped, on these slots; `show` is given the state of all runs at every change and
+// once a second. Returns when nothing is left to do, or, after SIGINT or SIGTERM, when all runs have saved themselves:
+// then true. A second signal leaves them to themselves. Throws ExitCode::busy where another driver does so already.
+bool train_here(const Campaign& campaign, const std::filesystem::path& program, std::vector<Slot> slots,
                 const std::function<void(const std::vector<RunStatus>&)>& show);
 
-// Asks these runs to save and end. Throws ExitCode::usage naming the host of a run that does not run here.
+// Asks these runs to save and end. With the campaign's lock. Throws ExitCode::usage naming the host of one that does
+// not run here, when all others are asked.
 void stop_here(const Campaign& campaign, const std::vector<RunStatus>& runs);
 
 }  // namespace headroom::campaign

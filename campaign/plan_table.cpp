@@ -27,6 +27,7 @@ std::string where(const Spec& spec, const std::optional<Site>& site) {
   const Resources& resources = spec.resources;
   const std::string ranks = fmt::format("{} node{} x {} rank{}", resources.nodes, resources.nodes == 1 ? "" : "s",
                                         resources.ranks_per_node, resources.ranks_per_node == 1 ? "" : "s");
+  if (!site && resources.nodes > 1) return ranks + " of a cluster (--site)";
   if (!site) return ranks + " of this machine";
   return fmt::format("{} of {}, jobs of {}", ranks, site->name, duration_text(resources.seconds));
 }
@@ -37,7 +38,8 @@ std::string plan_table(const Spec& spec, const std::optional<Site>& site, const 
                        const CampaignCost& cost) {
   std::size_t width = 5;
   for (const PlannedRun& run : runs) width = std::max(width, run.group.size());
-  std::string text = fmt::format("{}: {} runs, each on {}\n\n", spec.name, runs.size(), where(spec, site));
+  std::string text = fmt::format("{}: {} run{}, each on {}\n\n", spec.name, runs.size(), runs.size() == 1 ? "" : "s",
+                                 where(spec, site));
   text +=
       fmt::format("{:<{}}  {:>5}  {:>10}  {:>9}  {:>8}  {:>14}  {}\n", "runs", width, "seeds", "parameters", "tokens",
                   "steps", "time each", spec.resources.gpus_per_node > 0 ? "memory of a GPU" : "memory of a node");

@@ -1,6 +1,7 @@
 #include "campaign/queue.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <regex>
@@ -20,18 +21,54 @@ std::string trimmed(std::string text) {
   return text;
 }
 
+constexpr const char* kPatience = "60";  // seconds; a full queue makes sbatch try again and again
+constexpr int kTimedOut = 124;
+constexpr int kNotFound = 127;
+
+// Without the variables that change what the commands show and do behind their options.
 Captured run_slurm(const std::vector<std::string>& arguments) {
-  try {
-    return run_captured(arguments);
-  } catch (const Error& error) {
-    throw Error(error.code(), error.what(), "Slurm's commands are not here: is this a login node of the cluster?");
+  std::vector<std::string> command = {"env"};
+  for (char** variable = environ; *variable != nullptr; ++variable) {
+    const std::string name = std::string(*variable).substr(0, std::string(*variable).find('='));
+    for (const char* prefix : {"SQUEUE_", "SINFO_", "SCANCEL_"}) {
+      if (name.starts_with(prefix)) command.push_back("--unset=" + name);
+    }
+  }
+  command.insert(command.end(), {"timeout", kPatience});
+  command.insert(command.end(), arguments.begin(), arguments.end());
+  Captured answer = run_captured(command);
+  if (answer.status == kNotFound) {
+    throw Error(ExitCode::usage, fmt::format("there is no {} here", arguments.front()),
+                "Slurm's commands are not here: is this a login node of the cluster?");
+  }
+  if (answer.status == kTimedOut) answer.errors += fmt::format("did not finish in {} s", kPatience);
+  return answer;
+}
+
+// Jobs that ended meanwhile are none to complain of.
+void scancel(std::vector<std::string> options, const std::vector<std::string>& jobs) {
+  if (jobs.empty()) return;
+  options.insert(options.begin(), "scancel");
+  options.insert(options.end(), jobs.begin(), jobs.end());
+  const Captured answer = run_slurm(options);
+  if (answer.status == 0) return;
+  static const std::regex gone("invalid job id|already complet", std::regex::icase);
+  std::istringstream lines(answer.errors);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.empty() || std::regex_search(line, gone)) continue;
+    throw Error(ExitCode::communication, fmt::format("scancel: {}", trimmed(answer.errors)),
+                "Is the scheduler up (`scontrol ping`)? Call it again then.");
   }
 }
 
 }  // namespace
 
-const QueuedJob* find_job(const Queue& queue, const std::string& id) {
-  const auto found = std::find_if(queue.begin(), queue.end(), [&](const QueuedJob& job) { return job.id == id; });
+const QueuedJob* find_job(const Queue& queue, const std::string& id, const std::string& submission) {
+  static const std::regex ours(R"(.+/.+#\d+@[0-9a-f]{8})");
+  const auto found = std::find_if(queue.begin(), queue.end(), [&](const QueuedJob& job) {
+    const bool of_another = job.comment != submission && std::regex_match(job.comment, ours);
+    return job.id == id && !of_another;
+  });
   return found == queue.end() ? nullptr : &*found;
 }
 
@@ -54,8 +91,9 @@ Queue parse_queue(const std::string& text) {
   return queue;
 }
 
-Queue read_queue() {
-  const Captured answer = run_slurm({"squeue", "--me", "--noheader", "--array", "--format", kQueueFormat});
+Queue read_queue(unsigned user) {
+  const Captured answer =
+      run_slurm({"squeue", fmt::format("--user={}", user), "--all", "--noheader", "--array", "--format", kQueueFormat});
   if (answer.status != 0) {
     throw Error(ExitCode::communication, fmt::format("squeue: {}", trimmed(answer.errors)),
                 "Is the scheduler up (`scontrol ping`)? Nothing was changed.");
@@ -65,9 +103,7 @@ Queue read_queue() {
 
 std::string submit(const std::vector<std::string>& options, const std::string& script,
                    const std::vector<std::string>& arguments) {
-  // A full queue makes sbatch try again and again.
-  constexpr const char* kPatience = "60";  // seconds
-  std::vector<std::string> command = {"timeout", kPatience, "sbatch", "--parsable"};
+  std::vector<std::string> command = {"sbatch", "--parsable"};
   command.insert(command.end(), options.begin(), options.end());
   command.push_back(script);
   command.insert(command.end(), arguments.begin(), arguments.end());
@@ -76,30 +112,27 @@ std::string submit(const std::vector<std::string>& options, const std::string& s
   static const std::regex number(R"((?:^|\n)(\d+)(?:;\S*)?\s*$)");
   std::smatch found;
   if (answer.status == 0 && std::regex_search(answer.output, found, number)) return found[1];
-  constexpr int kTimedOut = 124;
-  if (answer.status == kTimedOut) {
-    throw Error(ExitCode::communication,
-                fmt::format("sbatch did not finish in {} s: {}", kPatience, trimmed(answer.errors + answer.output)),
-                "The queue may be full.");
+  const std::string words = trimmed(answer.errors + answer.output);
+  static const std::regex not_heard("timed out|did not finish|unable to contact|zero bytes|connect|communicat",
+                                    std::regex::icase);
+  if (std::regex_search(words, not_heard)) {
+    throw Error(ExitCode::communication, fmt::format("sbatch could not hand over {}: {}", script, words),
+                "The queue may be full, or the scheduler away.");
   }
-  throw Error(ExitCode::usage, fmt::format("sbatch refused {}: {}", script, trimmed(answer.errors + answer.output)),
+  throw Error(ExitCode::usage, fmt::format("sbatch refused {}: {}", script, words),
               "Correct the site profile or the campaign's resources.");
 }
 
+void cancel_waiting(const std::vector<std::string>& jobs) {
+  scancel({"--state=PENDING"}, jobs);
+}
+
 void cancel(const std::vector<std::string>& jobs) {
-  if (jobs.empty()) return;
-  std::vector<std::string> command = {"scancel"};
-  command.insert(command.end(), jobs.begin(), jobs.end());
-  const Captured answer = run_slurm(command);
-  if (answer.status != 0) throw Error(ExitCode::communication, fmt::format("scancel: {}", trimmed(answer.errors)));
+  scancel({}, jobs);
 }
 
 void signal_scripts(const std::vector<std::string>& jobs) {
-  if (jobs.empty()) return;
-  std::vector<std::string> command = {"scancel", "--batch", "--signal=USR1"};
-  command.insert(command.end(), jobs.begin(), jobs.end());
-  const Captured answer = run_slurm(command);
-  if (answer.status != 0) throw Error(ExitCode::communication, fmt::format("scancel: {}", trimmed(answer.errors)));
+  scancel({"--batch", "--signal=USR1"}, jobs);
 }
 
 PartitionLimits limits_of(const std::string& partition) {
@@ -109,14 +142,18 @@ PartitionLimits limits_of(const std::string& partition) {
                 "Is the scheduler up (`scontrol ping`)? Nothing was changed.");
   }
   PartitionLimits limits;
+  bool unlimited = false;
   static const std::regex kind_of_nodes(R"(([^|]*)\|(\d{1,6})\s*)");  // anything else is a site's own banner
   std::istringstream lines(answer.output);
   std::smatch parts;
   for (std::string line; std::getline(lines, line);) {
     if (!std::regex_match(line, parts, kind_of_nodes)) continue;
-    limits.seconds = parse_slurm_duration(parts[1]);
-    limits.nodes += std::stoi(parts[2]);
+    const auto seconds = parse_slurm_duration(parts[1]);
+    unlimited = unlimited || !seconds;
+    limits.seconds = std::max(limits.seconds, seconds);
+    limits.nodes = std::max(limits.nodes, std::stoi(parts[2]));
   }
+  if (unlimited) limits.seconds.reset();
   return limits;
 }
 

@@ -18,6 +18,7 @@ namespace {
 struct Point {
   std::string suffix;  // "-lr0.002"
   std::vector<std::string> settings;
+  std::string how;  // settings that do not influence what is computed, but its speed, or what is written
 };
 
 std::vector<Point> combinations(const std::vector<Axis>& axes) {
@@ -30,6 +31,7 @@ std::vector<Point> combinations(const std::vector<Axis>& axes) {
         longer.push_back(point);
         longer.back().suffix += fmt::format("-{}{}", leaf, name_part(value));
         longer.back().settings.push_back(fmt::format("{}={}", axis.key, value));
+        if (!find_config_key(axis.key)->computes) longer.back().how += " " + longer.back().settings.back();
       }
     }
     points = std::move(longer);
@@ -89,12 +91,14 @@ std::vector<PlannedRun> expand(const Spec& spec, const std::filesystem::path& ru
         for (const std::string& own :
              {fmt::format("name=\"{}\"", name), fmt::format("seed={}", seed),
               "runs_dir=" + to_toml_literal(runs_dir.string()),
-              fmt::format("parallel.threads={}", spec.resources.threads), std::string("parallel.data=0")}) {
+              fmt::format("parallel.threads={}", spec.resources.threads), std::string("parallel.data=0"),
+              std::string("faults.signal=\"USR1\""),
+              fmt::format("device=\"{}\"", spec.resources.gpus_per_node > 0 ? "cuda" : "cpu")}) {
           settings.push_back(own);
         }
         RunConfig config = config_of(spec, variant, settings, fmt::format("run {}", name));
         if (!names_itself(variant)) config.variant = variant.key;
-        const auto [same, fresh] = by_fingerprint.try_emplace(fingerprint(config), name);
+        const auto [same, fresh] = by_fingerprint.try_emplace(fingerprint(config) + point.how, name);
         if (!fresh) {
           throw Error(ExitCode::bad_config,
                       fmt::format("{}: runs {} and {} compute the same", variant.place, same->second, name),

@@ -1,6 +1,7 @@
 // A table that is rewritten in place on a terminal; anywhere else, a line when something has changed.
 #pragma once
 
+#include <cstddef>
 #include <cstdio>
 #include <string>
 
@@ -17,7 +18,7 @@ class Screen {
  private:
   std::FILE* out_;
   bool terminal_;
-  int height_ = 0;  // lines that are on the screen
+  std::size_t height_ = 0;  // lines that are on the screen
   std::string last_line_;
   std::string last_changed_;
   double printed_ = -1e9;  // seconds

@@ -27,7 +27,8 @@ std::vector<Field> fields_of(Site& site) {
       duration_field("slurm.max_time", site.max_seconds, "the longest job that the partition takes"),
       required(count_field("node.cores", site.cores, 1, "cores of a node")),
       count_field("node.gpus", site.gpus, 0, "GPUs of a node (0)"),
-      count_field("node.memory_gb", site.memory_gb, 0, "memory of a node, GB; 0: jobs do not ask for memory (0)"),
+      count_field("node.memory_gb", site.memory_gb, 0,
+                  "memory of a node, GB, of which jobs ask for their share; 0: they do not ask (0)"),
       choice_field("launch.launcher", site.launcher, {"auto", "srun", "mpirun"},
                    "what starts the ranks; auto: srun if it has PMIx, else mpirun (auto)"),
       flag_field("launch.bind", site.bind, "whether ranks are bound to cores of their own (true)"),
@@ -38,6 +39,11 @@ std::vector<Field> fields_of(Site& site) {
       words_field("environment", site.environment, "variables of all ranks: NCCL_SOCKET_IFNAME = \"ib0\""),
       number_field("preflight.max_skew", site.max_skew, "seconds that clocks may differ before it is said (2)"),
       number_field("preflight.slow_ratio", site.slow_ratio, "times slower than the others that make a node slow (3)"),
+      count_field("preflight.timeout", site.preflight_seconds, 1, "seconds that it may take (300)"),
+      text_field("report.partition", site.report.partition, "--partition of the report's job (as the runs')"),
+      duration_field("report.time", site.report.seconds, "--time of it (01:00:00, or as a run's where that is less)"),
+      count_field("report.memory_gb", site.report.memory_gb, 0, "--mem of it, GB; 0: does not ask (0)"),
+      lines_field("report.options", site.report.options, "further options of sbatch for it"),
   };
 }
 
@@ -52,9 +58,11 @@ Site load_site(const std::filesystem::path& file) {
     throw Error(ExitCode::bad_config, error.what(), "Name a site profile; configs/sites/ has examples.");
   }
   read_fields(parse_toml(site.text, file), fields_of(site), file);
-  for (const std::string& option : site.options) {
-    if (!option.starts_with("--")) {
-      refuse(file.string(), fmt::format("slurm.options: '{}' is no option", option), "Write \"--option=value\".");
+  for (const auto& [key, options] :
+       {std::pair{"slurm.options", site.options}, {"report.options", site.report.options}}) {
+    for (const std::string& option : options) {
+      if (option.starts_with("--")) continue;
+      refuse(file.string(), fmt::format("{}: '{}' is no option", key, option), "Write \"--option=value\".");
     }
   }
   if (!site.gpu_option.starts_with("--") || site.gpu_option.find("{}") == std::string::npos) {
@@ -72,6 +80,10 @@ Site load_site(const std::filesystem::path& file) {
 
 Resources settled(Resources resources, const Site& site) {
   if (resources.threads == 0) resources.threads = std::max(1, site.cores / resources.ranks_per_node);
+  if (resources.memory_gb == 0 && !site.exclusive && site.memory_gb > 0) {
+    const int cores = std::min(site.cores, resources.ranks_per_node * resources.threads);
+    resources.memory_gb = std::max(1, site.memory_gb * cores / site.cores);
+  }
   return resources;
 }
 

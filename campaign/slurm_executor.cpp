@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "campaign/duration.h"
 #include "campaign/job_script.h"
+#include "trainer/config_schema.h"
 
 namespace headroom::campaign {
 namespace {
@@ -29,15 +30,16 @@ bool is_among(const std::string& run, const std::vector<std::string>& only) {
   return only.empty() || std::find(only.begin(), only.end(), run) != only.end();
 }
 
-std::optional<Queue> queue_if_it_answers() {
+std::optional<Queue> queue_if_it_answers(const Campaign& campaign) {
   try {
-    return read_queue();
+    return read_queue(campaign.owner());
   } catch (const Error&) {
     return {};
   }
 }
 
-// What sbatch would take, and leave in the queue for ever.
+}  // namespace
+
 void refuse_what_the_partition_lacks(const Campaign& campaign) {
   const std::string& partition = campaign.site->partition;
   const PartitionLimits limits = limits_of(partition);
@@ -54,7 +56,18 @@ void refuse_what_the_partition_lacks(const Campaign& campaign) {
                        duration_text(campaign.resources.seconds)),
            "Lower resources.time: a run that needs longer is requeued until it is done.");
   }
+  const std::string& reports = campaign.site->report.partition.empty() ? partition : campaign.site->report.partition;
+  const PartitionLimits of_reports = limits_of(reports);
+  if (of_reports.nodes == 0 || (of_reports.seconds && report_seconds(campaign) > *of_reports.seconds)) {
+    throw Error(ExitCode::bad_config,
+                fmt::format("partition {} {} the report's job of {}; nothing was submitted", reports,
+                            of_reports.nodes == 0 ? "does not exist, for" : "is too short for",
+                            duration_text(report_seconds(campaign))),
+                "Correct report.partition or report.time of the site profile.");
+  }
 }
+
+namespace {
 
 class Submitter {
  public:
@@ -120,28 +133,28 @@ class Submitter {
       return id;
     } catch (const Error& error) {
       // What sbatch calls an error may have reached the scheduler all the same, and its answer been lost.
-      const std::optional<Queue> queue = queue_if_it_answers();
+      const std::optional<Queue> queue = queue_if_it_answers(campaign_);
       if (const auto id = queue ? find_submission(submission, {}, *queue) : std::nullopt) {
         journal_.submitted(group, submission.name, *id);
         return *id;
       }
       const bool surely = queue && error.code() == ExitCode::usage;  // else the next call looks in the queue
       if (surely) journal_.refused(group, submission.name, error.what());
-      throw Error(
-          error.code(), error.what(),
-          fmt::format("{} `headroom campaign run` again submits what is left; {} before this {}.", error.hint(),
-                      submitted_.empty() ? "nothing was submitted" : fmt::format("{}", fmt::join(submitted_, ", ")),
-                      submitted_.size() == 1 ? "stays" : "stay"));
+      throw Error(error.code(), error.what(),
+                  fmt::format("{} `headroom campaign run` again submits what is left; before this {}.", error.hint(),
+                              submitted_.empty()
+                                  ? "nothing was submitted"
+                                  : fmt::format("jobs {} were submitted, and stay", fmt::join(submitted_, ", "))));
     }
   }
 
   // Reports of this campaign that are in the queue; notes whether one of them already waits for all these jobs.
   std::vector<std::string> queued_reports(const std::set<std::string>& jobs) {
-    const Queue queue = read_queue();
+    const Queue queue = read_queue(campaign_.owner());
     std::vector<std::string> older;
     for (const Submission& submission : journal_.submissions(kReportName)) {
       const auto job = submission.job ? submission.job : find_submission(submission, {}, queue);
-      if (!job || find_job(queue, *job) == nullptr) continue;
+      if (!job || find_job(queue, *job, submission.name) == nullptr) continue;
       std::set<std::string> waits_for;
       for (const auto& [one, task] : submission.tasks) waits_for.insert(one);
       if (std::includes(waits_for.begin(), waits_for.end(), jobs.begin(), jobs.end())) {
@@ -167,6 +180,19 @@ class Submitter {
 };
 
 }  // namespace
+
+void refuse_changes_under_queued_runs(const Campaign& campaign, const std::vector<PlannedRun>& runs) {
+  for (const RunStatus& status : read_status(campaign)) {
+    if (status.state.phase != Phase::queued && status.state.phase != Phase::running) continue;
+    const auto planned =
+        std::find_if(runs.begin(), runs.end(), [&](const PlannedRun& run) { return run.name == status.run->name; });
+    if (planned == runs.end() || read_file(campaign.config(planned->name)) == to_toml(planned->config)) continue;
+    throw Error(ExitCode::bad_config,
+                fmt::format("run {} is {} with another config than the file would give it", planned->name,
+                            name_of(status.state.phase)),
+                fmt::format("Let it end, or `headroom campaign stop {}` first.", campaign.directory.string()));
+  }
+}
 
 std::vector<fs::path> write_slurm_scripts(const Campaign& campaign, const fs::path& program) {
   std::vector<fs::path> written;
@@ -199,14 +225,13 @@ void submit_to_slurm(const Campaign& campaign, const fs::path& program, const st
 }
 
 bool report_is_queued(const Campaign& campaign) {
-  const Queue queue = read_queue();
+  const Queue queue = read_queue(campaign.owner());
   const std::vector<Submission> reports = Journal(campaign).submissions(kReportName);
   return std::any_of(reports.begin(), reports.end(),
                      [&](const Submission& report) { return find_submission(report, {}, queue).has_value(); });
 }
 
 void stop_on_slurm(const Campaign& campaign, const std::vector<RunStatus>& runs) {
-  const CampaignLock lock(campaign);
   std::vector<std::string> waiting;
   std::vector<std::string> running;
   for (const RunStatus& status : runs) {
@@ -216,7 +241,7 @@ void stop_on_slurm(const Campaign& campaign, const std::vector<RunStatus>& runs)
     if (phase == Phase::running) running.push_back(*status.state.job);
     write_file_atomically(campaign.stop_mark(status.run->name), "");
   }
-  cancel(waiting);  // first: one of them might take the place of one that ends
+  cancel_waiting(waiting);  // first: one of them might take the place of one that ends
   signal_scripts(running);
 }
 

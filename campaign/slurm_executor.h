@@ -21,10 +21,17 @@ std::vector<std::filesystem::path> write_slurm_scripts(const Campaign& campaign,
 void submit_to_slurm(const Campaign& campaign, const std::filesystem::path& program,
                      const std::vector<std::string>& only, const std::function<void(const std::string&)>& say);
 
+// Throws ExitCode::bad_config for what sbatch would take and leave in the queue for ever, ExitCode::communication where
+// the scheduler does not answer.
+void refuse_what_the_partition_lacks(const Campaign& campaign);
+
+// Throws ExitCode::bad_config where a run that waits or runs would get another config from under its job.
+void refuse_changes_under_queued_runs(const Campaign& campaign, const std::vector<PlannedRun>& runs);
+
 // Whether a report of the campaign waits or runs.
 bool report_is_queued(const Campaign& campaign);
 
-// Asks jobs to save and end, and takes the waiting ones out of the queue.
+// Asks jobs to save and end, and takes the waiting ones out of the queue. With the campaign's lock.
 void stop_on_slurm(const Campaign& campaign, const std::vector<RunStatus>& runs);
 
 }  // namespace headroom::campaign

@@ -62,6 +62,12 @@ void refuse_reserved(const std::string& key, const std::string& place, Scope sco
            key == "name" || key == "runs_dir" ? "Runs are named by variant, axes and seed."
                                               : "Say what a run gets under [resources].");
   }
+  if (key == "device") {
+    refuse(place, "the campaign itself sets device", "resources.gpus_per_node says whether runs compute on GPUs.");
+  }
+  if (key == "faults.signal") {
+    refuse(place, "the campaign itself sets faults.signal", "Its jobs hand SIGUSR1 on to their ranks.");
+  }
   if (key == "seed") refuse(place, "seeds are not set like other keys", "Write seeds = [1, 2, 3] at the top.");
   if (key == "variant" && scope == Scope::several) {
     refuse(place, "one label cannot be several variants'", "Set it in a variant's own keys or config.");
@@ -94,7 +100,8 @@ class SpecReader {
         required(text_field("name", spec_.name, "the campaign's directory, and part of its jobs' names")),
         special_field("base", "the path of a config", "what every run begins with, unless its variant has a config",
                       [this](const toml::node& node) { return read_base(node); }),
-        special_field("seeds", "a list of integers, each once", "each variant is trained with each of them ([1])",
+        special_field("seeds", "a list of at least one integer, none negative, none twice",
+                      "each variant is trained with each of them ([1])",
                       [this](const toml::node& node) { return read_seeds(node); }),
         required(special_field("variants", "a table of variants",
                                "NAME = \"config.toml\", or NAME = { keys over the base }",
@@ -114,14 +121,18 @@ class SpecReader {
                         return key != nullptr && find_gpu(resources.gpu) != nullptr;
                       }),
         duration_field("resources.time", resources.seconds,
-                       "of one job; a run that needs longer is requeued until it is done (24:00:00)"),
+                       "of one job on a cluster; a run that needs longer is requeued until it is done (24:00:00)"),
         duration_field("resources.warning", resources.warning,
-                       "how long before the end ranks are told to save (00:05:00)"),
-        count_field("resources.memory_gb", resources.memory_gb, 0, "memory of a node, GB; 0: what the site gives (0)"),
-        count_field("resources.at_once", resources.at_once, 0, "runs at a time; 0: as many as there is room for (0)"),
+                       "how long before a job's end ranks are told to save (00:05:00)"),
+        count_field("resources.memory_gb", resources.memory_gb, 0,
+                    "memory of a node, GB; 0: as the site's profile says (0)"),
+        count_field(
+            "resources.at_once", resources.at_once, 0,
+            "runs at a time here, seeds of a variant at a time on a cluster; 0: as many as there is room for (0)"),
         number_field("budget.tokens", budget.tokens, "training tokens of all runs together, at most"),
         number_field("budget.node_hours", budget.node_hours, "predicted node hours of all runs together, at most"),
-        count_field("budget.restarts", budget.restarts, 0, "times that one run is requeued before it is given up (20)"),
+        count_field("budget.restarts", budget.restarts, 0,
+                    "times that a run is begun again without a new checkpoint before it is given up (5)"),
         text_field("report.title", spec_.report.title, "heading of the report"),
         number_field("report.abs_threshold", spec_.report.absolute,
                      "a layer is massive when max|h| exceeds this (100)"),

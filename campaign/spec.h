@@ -40,10 +40,10 @@ struct Resources {
   int threads = 0;        // a rank; 0: the cores shared out
   int gpus_per_node = 0;  // 0: computed on CPUs
   std::string gpu = "h100-sxm";
-  std::int64_t seconds = 24 * 3600;  // of one job; a run that needs more is requeued
+  std::int64_t seconds = 24 * 3600;  // of one job on a cluster; a run that needs more is requeued
   std::int64_t warning = 300;        // seconds before the end at which ranks are told to save
   int memory_gb = 0;                 // of a node; 0: as the site gives
-  int at_once = 0;                   // runs at a time; 0: as many as there is room for
+  int at_once = 0;                   // runs at a time here, seeds of a variant on a cluster; 0: as there is room
 
   int ranks() const { return nodes * ranks_per_node; }
 };
@@ -52,7 +52,7 @@ struct Resources {
 struct Budget {
   double tokens = 0.0;      // of all runs
   double node_hours = 0.0;  // predicted, of all runs
-  int restarts = 20;        // of one run
+  int restarts = 5;         // of one run, without a new checkpoint
 };
 
 struct ReportSettings {

@@ -27,6 +27,7 @@ void judge_the_queued(const QueuedJob& job, RunState& state) {
   state.job = job.id;
   state.phase = job.waits() ? Phase::queued : Phase::running;
   state.detail = job.waits() ? job.reason : job.nodes;
+  if (state.detail == "None") state.detail.clear();  // Slurm has not looked at it yet
   if (job.state == "COMPLETING") state.detail += " (ending)";
 }
 
@@ -78,7 +79,8 @@ void judge_by_last_word(const Evidence& evidence, RunState& state) {
       break;
     case AttemptEvent::gave_up:
       state.phase = Phase::failed;
-      state.detail = fmt::format("after {} restarts: {}", state.restarts, exit_words(last->status));
+      state.detail = fmt::format("after {} restart{}: {}", state.restarts, state.restarts == 1 ? "" : "s",
+                                 exit_words(last->status));
       state.status = last->status;
       break;
     case AttemptEvent::stopped:
@@ -91,6 +93,16 @@ void judge_by_last_word(const Evidence& evidence, RunState& state) {
     case AttemptEvent::retried:
       break;
   }
+}
+
+// As starts_in_vain of the jobs' scripts counts (campaign/script.h).
+int starts_in_vain_of(const std::vector<Attempt>& attempts) {
+  int starts = 0;
+  for (const Attempt& attempt : attempts) {
+    if (attempt.event == AttemptEvent::started) ++starts;
+    if (attempt.event == AttemptEvent::retried || attempt.progress) starts = 0;
+  }
+  return starts;
 }
 
 }  // namespace
@@ -122,9 +134,10 @@ const char* name_of(Phase phase) {
 RunState judge(const RunEntry& run, const Evidence& evidence) {
   RunState state;
   state.restarts = restarts_of(evidence.attempts);
+  state.starts_in_vain = starts_in_vain_of(evidence.attempts);
   if (evidence.submission) state.job = evidence.submission->job_of(run.name);
   if (evidence.queue != nullptr && state.job) {
-    if (const QueuedJob* job = find_job(*evidence.queue, *state.job)) {
+    if (const QueuedJob* job = find_job(*evidence.queue, *state.job, evidence.submission->name)) {
       judge_the_queued(*job, state);
       return state;
     }
@@ -194,14 +207,14 @@ std::vector<RunStatus> gather(const Campaign& campaign, const std::optional<Queu
 }  // namespace
 
 std::vector<RunStatus> read_status(const Campaign& campaign) {
-  return gather(campaign, campaign.site ? std::optional(read_queue()) : std::nullopt);
+  return gather(campaign, campaign.site ? std::optional(read_queue(campaign.owner())) : std::nullopt);
 }
 
 std::vector<RunStatus> read_status_even_if_away(const Campaign& campaign, std::string& away) {
   away.clear();
   std::optional<Queue> queue;
   try {
-    if (campaign.site) queue = read_queue();
+    if (campaign.site) queue = read_queue(campaign.owner());
   } catch (const Error& error) {
     away = error.what();
   }

@@ -45,6 +45,7 @@ struct RunState {
   std::string detail;              // why, or where: "Resources", "n[1-2]", "exit code 6 (diverged)"
   std::optional<std::string> job;  // in the scheduler's numbering
   int restarts = 0;                // since the run was last asked for
+  int starts_in_vain = 0;          // since it was, or made a checkpoint
   int status = 0;                  // exit code of a run that failed
 };
 

@@ -97,7 +97,7 @@ std::string status_line(const std::vector<RunStatus>& runs, int at_once) {
     if (count > 0) parts.push_back(fmt::format("{} {}", count, name_of(phase)));
   }
   const auto left = seconds_left(runs, at_once);
-  return fmt::format("{} runs: {}{}", runs.size(), fmt::join(parts, ", "),
+  return fmt::format("{} run{}: {}{}", runs.size(), runs.size() == 1 ? "" : "s", fmt::join(parts, ", "),
                      left ? fmt::format("; about {} left", format_duration(*left)) : "");
 }
 

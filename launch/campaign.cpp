@@ -1,9 +1,13 @@
 // headroom campaign: many runs from one file, on this machine or through Slurm, and one report.
 #include <fmt/core.h>
+#include <pwd.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -23,10 +27,12 @@
 #include "campaign/plan_table.h"
 #include "campaign/queue.h"
 #include "campaign/screen.h"
+#include "campaign/slots.h"
 #include "campaign/slurm_executor.h"
 #include "campaign/status_table.h"
 #include "data/corpus.h"
 #include "launch/verbs.h"
+#include "parallel/launcher.h"
 
 namespace headroom {
 namespace {
@@ -50,7 +56,7 @@ ExitCode outcome_of(const std::vector<RunStatus>& runs) {
     const Phase phase = status.state.phase;
     if (phase == Phase::failed) {
       const auto code = static_cast<ExitCode>(status.state.status);
-      return *name_of(code) == '\0' ? ExitCode::communication : code;
+      return *name_of(code) == '\0' || code == ExitCode::done ? ExitCode::communication : code;
     }
   }
   const bool all = std::all_of(runs.begin(), runs.end(),
@@ -154,23 +160,54 @@ class CampaignVerb : public Verb {
       return srun_has_pmix() ? "srun" : "mpirun";
     } catch (const Error&) {
       if (!dry_run_) throw;
-      fmt::print(stderr, "no srun here to ask whether it has PMIx: written as if it had\n");
+      fmt::print(stderr, "srun cannot be asked here whether it has PMIx: written as if it had\n");
       return "srun";
     }
   }
 
   Campaign begin() const {
-    if (fs::is_directory(path_)) return open_campaign(path_);
+    if (fs::is_directory(path_)) {
+      if (!site_file_.empty()) {
+        throw Error(ExitCode::usage, fmt::format("--site goes with a campaign file; {} has its site", path_.string()),
+                    "Leave it out, or give the campaign's file.");
+      }
+      return open_campaign(path_);
+    }
     const Planned planned = plan_file();
     std::set<fs::path> corpora;
     for (const PlannedRun& run : planned.runs) {
       const auto& data = run.config.data;
       if (!dry_run_ && corpora.insert(data.corpus).second) Corpus::open(data.corpus, data.valid);
     }
+    if (!planned.site && planned.spec.resources.nodes > 1) {
+      throw Error(ExitCode::bad_config,
+                  fmt::format("{}: runs want {} nodes each, and this is one machine", path_.string(),
+                              planned.spec.resources.nodes),
+                  "Name the cluster's profile with --site, or lower resources.nodes.");
+    }
     const fs::path directory = parent_ / planned.spec.name;
     const std::string launcher = launcher_for(planned.site);
+    if (!dry_run_ && planned.site) {
+      refuse_what_the_partition_lacks(describe_campaign(directory, planned.spec, planned.runs, planned.site, launcher));
+    }
+    if (!dry_run_ && fs::exists(directory / "campaign.json")) {
+      const Campaign before = open_campaign(directory);
+      refuse_others(before);
+      if (before.site && planned.site) refuse_changes_under_queued_runs(before, planned.runs);
+      for (const std::string& what : what_stays(before, planned.runs)) fmt::print("{}\n", what);
+    }
     return dry_run_ ? describe_campaign(directory, planned.spec, planned.runs, planned.site, launcher)
                     : make_campaign(directory, planned.spec, planned.runs, planned.site, launcher);
+  }
+
+  // Jobs and signals are their user's.
+  static void refuse_others(const Campaign& campaign) {
+    if (campaign.owner() == ::geteuid()) return;
+    const passwd* const user = ::getpwuid(campaign.owner());  // NOLINT(concurrency-mt-unsafe): one thread
+    throw Error(ExitCode::usage,
+                fmt::format("{} is {}'s campaign", campaign.directory.string(),
+                            user == nullptr ? std::to_string(campaign.owner()) : user->pw_name),
+                "`headroom campaign status` and `report` are anybody's; begin one of your own with --dir.");
   }
 
   static ExitCode print_scripts(const Campaign& campaign) {
@@ -194,6 +231,7 @@ class CampaignVerb : public Verb {
   ExitCode run_campaign() {
     const Campaign campaign = begin();
     if (dry_run_) return print_scripts(campaign);
+    refuse_others(campaign);
     return campaign.site ? run_on_slurm(campaign) : run_here(campaign);
   }
 
@@ -210,21 +248,36 @@ class CampaignVerb : public Verb {
     return ExitCode::done;
   }
 
-  static int at_once(const Campaign& campaign) {
-    return campaign.site ? campaign.resources.at_once
-                         : static_cast<int>(slots_of(campaign.resources, usable_cores()).size());
+  // How many runs go on together: on a cluster those that do at the moment, for nobody knows when the others will.
+  static int at_once(const std::vector<RunStatus>& runs) {
+    const auto running = std::count_if(runs.begin(), runs.end(),
+                                       [](const RunStatus& status) { return status.state.phase == Phase::running; });
+    return static_cast<int>(running);
   }
 
-  static void show(Screen& screen, const Campaign& campaign, const std::vector<RunStatus>& runs) {
+  static void show(Screen& screen, const std::vector<RunStatus>& runs) {
     std::string phases;
     for (const RunStatus& status : runs) phases += name_of(status.state.phase);
-    screen.show(status_table(runs), status_line(runs, at_once(campaign)), phases);
+    screen.show(status_table(runs), status_line(runs, at_once(runs)), phases);
+  }
+
+  // What mpirun would say in every run's log.
+  static void refuse_root_without_leave() {
+    const bool leave = process_environment("OMPI_ALLOW_RUN_AS_ROOT") != nullptr &&
+                       process_environment("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM") != nullptr;
+    if (::geteuid() != 0 || leave) return;
+    throw Error(ExitCode::usage, "mpirun does not start ranks for root unless it is told to",
+                "export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1, or be another user.");
   }
 
   ExitCode run_here(const Campaign& campaign) {
+    refuse_root_without_leave();
     Screen screen;
-    const bool stopped = train_here(campaign, own_executable(),
-                                    [&](const std::vector<RunStatus>& runs) { show(screen, campaign, runs); });
+    const Resources& resources = campaign.resources;
+    const bool stopped =
+        train_here(campaign, own_executable(),
+                   slots_of(resources, this_machine(resources.gpus_per_node > 0), campaign.runs.size()),
+                   [&](const std::vector<RunStatus>& runs) { show(screen, runs); });
     if (stopped) {
       fmt::print("stopped; `headroom campaign run {}` goes on\n", campaign.directory.string());
       return ExitCode::requeue;
@@ -242,13 +295,38 @@ class CampaignVerb : public Verb {
       if (!away.empty()) {
         screen.show(status_table(runs), away, away);
       } else {
-        show(screen, campaign, runs);
-        if (std::none_of(runs.begin(), runs.end(), still_going) && !report_is_queued(campaign)) {
+        show(screen, runs);
+        if (std::none_of(runs.begin(), runs.end(), still_going) && !report_goes_on(campaign)) {
           return end_of(campaign, runs);
         }
       }
       std::this_thread::sleep_for(kInterval);
     }
+  }
+
+  // As far as can be known.
+  static bool report_goes_on(const Campaign& campaign) {
+    try {
+      return report_is_queued(campaign);
+    } catch (const Error& error) {
+      if (error.code() != ExitCode::communication) throw;
+      return true;
+    }
+  }
+
+  // Of a run that failed before its first step: what it was is in its log alone.
+  static void print_last_words(const Campaign& campaign, const RunStatus& status) {
+    if (status.state.phase != Phase::failed || status.progress) return;
+    constexpr std::size_t kLines = 5;
+    std::deque<std::string> lines;
+    std::ifstream log(campaign.log(status.run->name));
+    for (std::string line; std::getline(log, line);) {
+      if (line.find_first_not_of(" -") == std::string::npos) continue;
+      lines.push_back(line);
+      if (lines.size() > kLines) lines.pop_front();
+    }
+    fmt::print("\n{} ended with:\n", campaign.log(status.run->name).string());
+    for (const std::string& line : lines) fmt::print("  {}\n", line);
   }
 
   // The report where there is something to report, and what a user should do about the rest.
@@ -257,6 +335,7 @@ class CampaignVerb : public Verb {
     const ExitCode outcome = outcome_of(runs);
     if (outcome != ExitCode::done) {
       fmt::print("{}", status_table(runs));
+      for (const RunStatus& status : runs) print_last_words(campaign, status);
       fmt::print(
           "`headroom campaign retry {0}` begins failed and cancelled runs again, `run` goes on with others; "
           "{0}/logs has what they printed.\n",
@@ -277,7 +356,7 @@ class CampaignVerb : public Verb {
       for (;;) {
         const std::vector<RunStatus> runs = read_status_even_if_away(campaign, away);
         if (away.empty()) {
-          show(screen, campaign, runs);
+          show(screen, runs);
           if (std::none_of(runs.begin(), runs.end(), still_going)) return ExitCode::done;
         } else {
           screen.show(status_table(runs), away, away);
@@ -292,7 +371,7 @@ class CampaignVerb : public Verb {
     if (json_) {
       fmt::print("{}\n", status_json(campaign, runs).dump(2));
     } else {
-      fmt::print("{}\n{}\n", status_table(runs), status_line(runs, at_once(campaign)));
+      fmt::print("{}\n{}\n", status_table(runs), status_line(runs, at_once(runs)));
     }
     return away.empty() ? ExitCode::done : ExitCode::communication;
   }
@@ -317,20 +396,30 @@ class CampaignVerb : public Verb {
 
   ExitCode stop() {
     const Campaign campaign = opened();
+    refuse_others(campaign);
+    const CampaignLock lock(campaign);
     const std::vector<RunStatus> runs = chosen(campaign);
     if (campaign.site) {
       stop_on_slurm(campaign, runs);
     } else {
       stop_here(campaign, runs);
     }
-    const auto going = std::count_if(runs.begin(), runs.end(), still_going);
-    fmt::print("{} run{} asked to save and end; `headroom campaign run {}` goes on.\n", going, going == 1 ? "" : "s",
-               campaign.directory.string());
+    const auto in_phase = [&](std::initializer_list<Phase> phases) {
+      return std::count_if(runs.begin(), runs.end(), [&](const RunStatus& status) {
+        return std::find(phases.begin(), phases.end(), status.state.phase) != phases.end();
+      });
+    };
+    const auto running = in_phase({Phase::running});
+    const auto others = in_phase({Phase::queued, Phase::waiting, Phase::lost});
+    const auto over = in_phase({Phase::finished, Phase::failed, Phase::cancelled, Phase::stopped});
+    fmt::print("{} running asked to save and end, {} not to begin{}; `headroom campaign run {}` goes on.\n", running,
+               others, over > 0 ? fmt::format(", {} left as they are", over) : "", campaign.directory.string());
     return ExitCode::done;
   }
 
   ExitCode retry() {
     const Campaign campaign = opened();
+    refuse_others(campaign);
     std::vector<std::string> again;
     {
       const CampaignLock lock(campaign);

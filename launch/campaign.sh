@@ -73,5 +73,10 @@ stage_end "$(sinfo --noheader --format='%D nodes (%N)' --partition=debug)"
 
 stage
 stage_label
+# What an interrupted script's cluster took with it begins again; the first time there is no campaign yet.
+if build/headroom campaign status "$campaign" --dir "$out" >/dev/null 2>&1; then
+  run_logged "$logs/retry.log" unknown_share build/headroom campaign retry "$campaign" --dir "$out" 9>&-
+fi
+echo "From another terminal: export SLURM_CONF=$SLURM_CONF; build/headroom campaign status --dir $out $campaign"
 # In the open: it shows every run. 9 is the lock, which nothing that outlives this script may hold.
 build/headroom campaign run "$campaign" --site configs/sites/test-cluster.toml --dir "$out" --wait 9>&-

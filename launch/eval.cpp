@@ -87,7 +87,7 @@ class EvalVerb : public Verb {
     const Stopwatch watch;
     const OpenedModel model = open_model(model_);
     const Tokenizer tokenizer = load_tokenizer(model);
-    const TextEncoding encoding(tokenizer, special(*model.decoder, tokenizer));
+    const TextEncoding encoding(tokenizer, special(model, tokenizer));
     DecoderScorer scorer(*model.decoder, batch_);
     const std::int64_t positions = model.decoder->config().max_positions;
     check_window(model.decoder->config());
@@ -166,10 +166,9 @@ class EvalVerb : public Verb {
   };
 
   // Our own models have seen BOS before every document (data/build_corpus.h), whatever a tokenizer's own convention is.
-  SpecialTokens special(const decoder::Decoder& decoder, const Tokenizer& tokenizer) const {
+  SpecialTokens special(const OpenedModel& model, const Tokenizer& tokenizer) const {
     if (bos_ || no_bos_) return bos_ ? SpecialTokens::bos : SpecialTokens::none;
-    return decoder.config().family == "headroom" && tokenizer.has_bos() ? SpecialTokens::bos
-                                                                        : SpecialTokens::convention;
+    return model.kind == ModelKind::own && tokenizer.has_bos() ? SpecialTokens::bos : SpecialTokens::convention;
   }
 
   Tokenizer load_tokenizer(const OpenedModel& model) const {

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "base/append_file.h"
 #include "base/file.h"
 #include "base/stopwatch.h"
 #include "launch/mpi_verb.h"
@@ -48,6 +49,7 @@ class PreflightVerb : public Verb {
     app.add_option("--slow-ratio", options_.slow_ratio, "A node this many times slower than the others is slow")
         ->check(CLI::Range(1.0, 1e12))
         ->capture_default_str();
+    app.add_flag("--tolerate-slow", tolerate_slow_, "Say which nodes are slow, but take them for fit");
     app.add_option("--max-skew", max_skew_, "Seconds that a node's clock may differ from rank 0's without a warning")
         ->check(CLI::NonNegativeNumber)
         ->capture_default_str();
@@ -62,7 +64,8 @@ class PreflightVerb : public Verb {
         "mpirun -n N headroom preflight --directory runs. Compares versions and devices of all ranks, clocks, matrix\n"
         "products, all-reduces inside and between nodes, and the run directory's speed, in a few seconds.\n\n"
         "Exit codes: 0 all nodes are fit; 75 a node is slow or broken: start elsewhere; 9 no node can write the\n"
-        "directory; 7 ranks do not find each other, or the time is over. docs/preflight.md has the details.");
+        "directory, or it is full; 7 ranks lost each other, or the time is over; 2 ranks were not started as one job. "
+        "docs/preflight.md has the details.");
   }
 
   ExitCode run() override {
@@ -76,7 +79,8 @@ class PreflightVerb : public Verb {
     const NodeRehearsal ordered = rehearse_node(process_environment("HEADROOM_REHEARSE"), node);
     const ProcessWatch process_watch({.limit_seconds = timeout_,
                                       .who = fmt::format("rank {} of {} on {}", runtime.rank(), runtime.size(), node),
-                                      .whole = "the preflight"});
+                                      .whole = "the preflight",
+                                      .hangs_here = [this, node] { name_bad_node(node); }});
     const auto world = runtime.world();
     forget_bad_nodes(*world);
     PreflightFigures figures = survey(*world, options_, node);
@@ -84,7 +88,7 @@ class PreflightVerb : public Verb {
     say(*world, fmt::format("preflight: {}\n", places_text(figures)));
     measure(*world, options_, ordered, figures);
     figures.seconds = watch.seconds();
-    const PreflightLimits limits{options_.slow_ratio, max_skew_};
+    const PreflightLimits limits{options_.slow_ratio, max_skew_, tolerate_slow_};
     const PreflightVerdict verdict = judge(figures, limits);
     say(*world, preflight_text(figures, verdict));
     write_files(*world, figures, verdict, limits);
@@ -100,6 +104,16 @@ class PreflightVerb : public Verb {
     if (world.rank() != 0) return;
     fmt::print("{}", text);
     std::fflush(stdout);
+  }
+
+  // From a process that hangs: the others cannot know where.
+  void name_bad_node(const std::string& node) const {
+    if (bad_nodes_.empty()) return;
+    try {
+      AppendFile(bad_nodes_).append(node + "\n");
+    } catch (const Error& error) {
+      fmt::print(stderr, "{}\n", error.what());
+    }
   }
 
   // What an earlier preflight found must not exclude nodes when this one does not get as far.
@@ -121,6 +135,7 @@ class PreflightVerb : public Verb {
   }
 
   PreflightOptions options_;
+  bool tolerate_slow_ = false;
   double max_skew_ = 2.0;
   double timeout_ = 120.0;
   std::filesystem::path record_;

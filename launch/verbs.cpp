@@ -14,6 +14,9 @@ std::vector<std::unique_ptr<Verb>> all_verbs() {
   verbs.push_back(make_analyze_verb());
   verbs.push_back(make_eval_verb());
   verbs.push_back(make_inspect_verb());
+  verbs.push_back(make_convert_verb());
+  verbs.push_back(make_forward_verb());
+  verbs.push_back(make_generate_verb());
   verbs.push_back(make_rerun_verb());
   verbs.push_back(make_campaign_verb());
   return verbs;

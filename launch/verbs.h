@@ -18,6 +18,9 @@ std::unique_ptr<Verb> make_verify_verb();
 std::unique_ptr<Verb> make_analyze_verb();
 std::unique_ptr<Verb> make_eval_verb();
 std::unique_ptr<Verb> make_inspect_verb();
+std::unique_ptr<Verb> make_convert_verb();
+std::unique_ptr<Verb> make_forward_verb();
+std::unique_ptr<Verb> make_generate_verb();
 std::unique_ptr<Verb> make_rerun_verb();
 std::unique_ptr<Verb> make_campaign_verb();
 

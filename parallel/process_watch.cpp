@@ -29,11 +29,17 @@ std::string step_text() {
 }
 
 const char* advice(Activity::Kind kind) {
-  return kind == Activity::Kind::file
-             ? "The file system does not answer: see from this host whether it can be read and written."
-             : "Another rank has died, hangs or is frozen: look at the first error of all ranks' logs, and for the "
-               "ranks "
-               "that are not in this call.";
+  switch (kind) {
+    case Activity::Kind::file:
+      return "The file system does not answer: see from this host whether it can be read and written.";
+    case Activity::Kind::computation:
+      return "This host's processor or GPU does not get on: have a look at it.";
+    case Activity::Kind::communication:
+      break;
+  }
+  return "Another rank has died, hangs or is frozen: look at the first error of all ranks' logs, and for the ranks "
+         "that "
+         "are not in this call.";
 }
 
 // Past stdio, whose locks a thread that hangs may hold.
@@ -79,10 +85,12 @@ DeadlineWatch::DeadlineWatch(std::string who, std::string work, double begin,
 std::optional<Trouble> DeadlineWatch::trouble(double now, double limit) {
   if (now - begin_ <= limit) return std::nullopt;
   const std::vector<Occupation> all = occupations_();
-  const bool in_file =
-      std::any_of(all.begin(), all.end(), [](const Occupation& one) { return one.kind == Activity::Kind::file; });
-  // As above: who hangs in a file speaks before those that wait for it.
-  if (!in_file && now - begin_ <= limit * (1.0 + kMoreForCollectives)) return std::nullopt;
+  const auto any_in = [&](Activity::Kind kind) {
+    return std::any_of(all.begin(), all.end(), [kind](const Occupation& one) { return one.kind == kind; });
+  };
+  // As above: who hangs by itself speaks before those that wait for it.
+  const bool waits = any_in(Activity::Kind::communication);
+  if (waits && now - begin_ <= limit * (1.0 + kMoreForCollectives)) return std::nullopt;
   std::string text;
   for (const Occupation& one : all) {
     text += fmt::format("{} {} for {:.0f} s", text.empty() ? ", and has been in" : " and", one.what, now - one.since);
@@ -90,8 +98,11 @@ std::optional<Trouble> DeadlineWatch::trouble(double now, double limit) {
   return Trouble{fmt::format("error: {}: {} is not over after {:.0f} s{}\n"
                              "hint: {} --timeout sets the limit in seconds ({:g}).",
                              who_, work_, now - begin_, text,
-                             advice(in_file ? Activity::Kind::file : Activity::Kind::communication), limit),
-                 ExitCode::communication};
+                             advice(waits                          ? Activity::Kind::communication
+                                    : any_in(Activity::Kind::file) ? Activity::Kind::file
+                                                                   : Activity::Kind::computation),
+                             limit),
+                 ExitCode::communication, !waits};
 }
 
 ProcessWatch::ProcessWatch(Settings settings) {
@@ -109,7 +120,9 @@ ProcessWatch::ProcessWatch(Settings settings) {
   watchdog.interval = std::min(watchdog.interval, settings.limit_seconds / kLooksALimit);
   watchdog.now = std::move(settings.now);
   watchdog.begin = [] { ::pthread_setname_np(::pthread_self(), "watchdog"); };
-  watchdog.report = [in_earnest, print, who = std::move(settings.who)](const Trouble& trouble) {
+  watchdog.report = [in_earnest, print, who = std::move(settings.who),
+                     hangs_here = std::move(settings.hangs_here)](const Trouble& trouble) {
+    if (hangs_here && trouble.hangs_here) hangs_here();
     if (in_earnest) end_process_within(kSecondsToReport, static_cast<int>(trouble.code));
     print(trouble.message + "\n");
     print(fmt::format("stacks of {}:\n{}", who, stacks_of_other_threads()));

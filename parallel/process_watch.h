@@ -68,6 +68,8 @@ class ProcessWatch {
     std::string who = {};  // as describe_process()
     // Empty: the limit is of each wait by itself. Else of this altogether ("the preflight").
     std::string whole = {};
+    // Called in the watchdog's thread before it says anything, where it is this process that the others wait for.
+    std::function<void()> hangs_here = {};
     // For tests; all are called in the watchdog's thread.
     std::function<double()> now = activity_seconds;
     std::function<void(const std::string&)> print = {};  // to stderr if empty

@@ -23,6 +23,7 @@ namespace headroom {
 struct Trouble {
   std::string message;
   ExitCode code = ExitCode::communication;
+  bool hangs_here = false;  // in this process itself, which does not wait for another
 };
 
 // Something that a watchdog looks at, from its own thread.

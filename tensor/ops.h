@@ -184,8 +184,8 @@ struct OpTable {
   // [>= seq, angles], angles <= head_dim/2; what is beyond (the CPU only) stays. `inverse` rotates back, which is also
   // the backward.
   void (*rotary)(const Tensor& cos, const Tensor& sin, const AttentionShape& shape, bool inverse, Tensor qkv);
-  // Causal softmax(q k^T / sqrt(head_dim)) v, with the shape's window, softcap and scale where it has them. out [R, n_heads*head_dim]; lse [batch, n_heads, seq] the log-sum-exp of
-  // each query's scaled scores.
+  // Causal softmax(q k^T / sqrt(head_dim)) v, with the shape's window, softcap and scale where it has them. out [R,
+  // n_heads*head_dim]; lse [batch, n_heads, seq] the log-sum-exp of each query's scaled scores.
   void (*attention)(const Tensor& qkv, const AttentionShape& shape, Tensor out, Tensor lse);
   // dqkv = ...; out and lse as `attention` (or, with a KV bias, `kv_bias`) left them.
   void (*attention_backward)(const Tensor& dout, const Tensor& qkv, const Tensor& out, const Tensor& lse,

@@ -37,22 +37,31 @@ class Source final : public decoder::WeightSource {
   const OuterWeights& outer() override { return outer_; }
 
   void embed(std::span<const std::int32_t> ids, Tensor y) override {
-    const std::size_t table = index_of_.at("embedding.weight");
+    const float* table = embedding();
     float* to = y.data<float>();
     for (const std::int32_t id : ids) {
-      read_weights(checkpoint_, manifest_, table, {id, 0, 1, config_.hidden_size}, to);
+      std::copy_n(table + id * config_.hidden_size, config_.hidden_size, to);
       to += config_.hidden_size;
     }
   }
 
   const LayerWeights& layer(std::int64_t number) override {
-    fill(layer_room_, [&] { layer_ = load_layer(number); });
+    if (loaded_ != number) {
+      loaded_ = -1;  // where loading fails, nothing is
+      fill(layer_room_, [&] { layer_ = load_layer(number); });
+      loaded_ = number;
+    }
     return layer_;
   }
 
   Tensor head(std::int64_t first, std::int64_t count) override {
-    const std::size_t table = index_of_.at(config_.tied_head ? "embedding.weight" : "head.weight");
+    if (config_.tied_head) {
+      const Tensor table(const_cast<float*>(embedding()), {config_.vocab_size, config_.hidden_size}, DType::f32);
+      return table.row_range(first, count);
+    }
+    const std::size_t table = index_of_.at("head.weight");
     Tensor rows;
+    loaded_ = -1;
     fill(layer_room_, [&] {
       float* to = room_->take(count * config_.hidden_size);
       if (to != nullptr) read_weights(checkpoint_, manifest_, table, {first, 0, count, config_.hidden_size}, to);
@@ -63,6 +72,17 @@ class Source final : public decoder::WeightSource {
 
  private:
   using Extents = std::vector<std::int64_t>;
+
+  // The whole table, from when it is first asked for: its rows would be read one by one, each from a file to be opened.
+  const float* embedding() {
+    if (embedding_.bytes() == 0) {
+      const Rectangle all{0, 0, config_.vocab_size, config_.hidden_size};
+      embedding_ = Buffer(static_cast<std::size_t>(all.elements()) * sizeof(float), Device::cpu, "the embedding");
+      read_weights(checkpoint_, manifest_, index_of_.at("embedding.weight"), all,
+                   static_cast<float*>(embedding_.data()));
+    }
+    return static_cast<const float*>(embedding_.data());
+  }
 
   template <class Load>
   void fill(decoder::Room& room, const Load& load) {
@@ -164,11 +184,13 @@ class Source final : public decoder::WeightSource {
   const Manifest manifest_;
   const Config config_;
   std::map<std::string, std::size_t> index_of_;
+  Buffer embedding_;
   decoder::Room outer_room_;
   decoder::Room layer_room_;
   decoder::Room* room_ = nullptr;  // of what is being loaded
   OuterWeights outer_;
   LayerWeights layer_;
+  std::int64_t loaded_ = -1;  // the layer that is in its room
 };
 
 }  // namespace

@@ -16,11 +16,18 @@ namespace fs = std::filesystem;
 OpenedModel open_huggingface(const fs::path& directory) {
   const decoder::Config config = huggingface::read_config(directory);
   const std::string name = fs::weakly_canonical(directory).filename().string();
-  return {name,
+  return {ModelKind::huggingface,
+          name,
           directory,
           directory,
           {},
           std::make_unique<decoder::Decoder>(config, huggingface::open_weights(directory, config))};
+}
+
+// A run's tokenizer: the one it names, or its corpus' own.
+fs::path tokenizer_of(const RunConfig& config) {
+  if (!config.data.tokenizer.empty() || !fs::is_directory(config.data.corpus)) return config.data.tokenizer;
+  return config.data.corpus;
 }
 
 OpenedModel open_checkpoint(const fs::path& checkpoint, const fs::path& run) {
@@ -34,9 +41,11 @@ OpenedModel open_checkpoint(const fs::path& checkpoint, const fs::path& run) {
   const decoder::Config model = decoder_config(resolved(config.model));
   const Manifest manifest = read_manifest(checkpoint);
   const std::string name = fmt::format("{}, step {}", config.name, manifest.step);
-  fs::path tokenizer = config.data.tokenizer;
-  if (tokenizer.empty() && fs::is_directory(config.data.corpus)) tokenizer = config.data.corpus;
-  return {name, checkpoint, tokenizer, manifest.identity.tokenizer,
+  return {ModelKind::own,
+          name,
+          checkpoint,
+          tokenizer_of(config),
+          manifest.identity.tokenizer,
           std::make_unique<decoder::Decoder>(model, checkpoint_weights(checkpoint, model))};
 }
 

@@ -1,6 +1,7 @@
 // The models that a verb can look at: a Hugging Face directory, a run of ours, or one of its checkpoints.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -9,7 +10,10 @@
 
 namespace headroom {
 
+enum class ModelKind : std::uint8_t { huggingface, own };
+
 struct OpenedModel {
+  ModelKind kind;
   std::string name;                   // for reports: the directory's, or the run's with its step
   std::filesystem::path directory;    // of the checkpoint
   std::filesystem::path tokenizer;    // file or directory; empty where none is known

@@ -19,7 +19,8 @@ struct PreflightOptions {
 };
 
 // Where every rank is and what it has; nothing is measured yet. Collective, the same on every rank. Throws
-// ExitCode::usage when the directory exists on no node, or device = "cuda" and no rank has a GPU.
+// ExitCode::usage when the directory exists on no node, or device = "cuda" and no rank's
+// program has a GPU backend.
 PreflightFigures survey(Communicator& world, const PreflightOptions& options, const std::string& node);
 
 // Fills in all measures. Collective, the same on every rank. What a node fails at becomes its trouble; what fails

@@ -19,6 +19,7 @@ struct RankFigures {
   std::string libraries;          // MPI and the numerical ones
   std::string gpu_software;       // driver, CUDA, NCCL ...; empty on a CPU
   std::string gpus;               // those it sees: "2 x NVIDIA H100 ..."; "none"
+  int gpu_count = 0;              // of them
   std::string trouble;            // why it cannot compute; empty if it can
   double product = kNotMeasured;  // FLOP/s
 };
@@ -30,6 +31,7 @@ struct NodeFigures {
   double write = kNotMeasured;  // the run directory, bytes/s
   double read = kNotMeasured;
   std::string disk_trouble;  // why it cannot be written or read; empty if it can
+  bool disk_full = false;    // and that is space or a quota
   ClockOffset clock;         // against rank 0's node
 };
 

@@ -58,7 +58,9 @@ RankFigures own_figures(const std::string& device) {
     own.trouble = *reason;
     return own;
   }
-  own.gpus = counted(backend(Device::cuda).devices());
+  const std::vector<std::string> devices = backend(Device::cuda).devices();
+  own.gpus = counted(devices);
+  own.gpu_count = static_cast<int>(devices.size());
   own.gpu_software = joined(gpu_parts());
   return own;
 }
@@ -77,7 +79,7 @@ class Measurement {
 
   void run() {
     while (ordered_.stuck) {
-      const Activity activity("a rehearsed stuck node");
+      const Activity activity("a rehearsed stuck node", Activity::Kind::computation);
       ::pause();
     }
     if (device_ == Device::cuda) select_local_gpu(world_);
@@ -130,7 +132,7 @@ class Measurement {
     double speed = kNotMeasured;
     world_.barrier();
     try {
-      const Activity activity("the preflight's matrix product");
+      const Activity activity("the preflight's matrix product", Activity::Kind::computation);
       speed = product_speed(device_) / ordered_.slow_ratio;
     } catch (const Error& error) {
       trouble = error.what();
@@ -227,12 +229,14 @@ class Measurement {
     if (leads_ && node == node_ && figures_.nodes[node].disk_trouble.empty()) {
       const std::string name = fmt::format(".headroom-preflight.{}.{}", figures_.nodes[node].name, ::getpid());
       try {
-        if (ordered_.broken_disk) throw_write_error(options_.directory / name, "write", EIO);
+        if (ordered_.disk_error != 0) throw_write_error(options_.directory / name, "write", ordered_.disk_error);
         speed = time_disk(options_.directory, name, kDiskBytes);
         speed.write /= ordered_.slow_ratio;
         speed.read /= ordered_.slow_ratio;
       } catch (const Error& error) {
+        const auto* writing = dynamic_cast<const WriteError*>(&error);
         figures_.nodes[node].disk_trouble = error.what();
+        figures_.nodes[node].disk_full = writing != nullptr && writing->full();
       }
     }
     NodeFigures& one = figures_.nodes[node];
@@ -241,9 +245,12 @@ class Measurement {
   }
 
   void tell_trouble() {
-    const auto told = gather_words(world_, {figures_.nodes[node_].disk_trouble, transport_});
+    const NodeFigures& own = figures_.nodes[node_];
+    const auto told = gather_words(world_, {own.disk_trouble, transport_, own.disk_full ? "full" : ""});
     for (NodeFigures& node : figures_.nodes) {
-      node.disk_trouble = told[static_cast<std::size_t>(node.ranks.front())].at(0);
+      const auto& words = told[static_cast<std::size_t>(node.ranks.front())];
+      node.disk_trouble = words.at(0);
+      node.disk_full = !words.at(2).empty();
     }
     for (const auto& words : told) {
       if (figures_.transport.empty()) figures_.transport = words.at(1);
@@ -267,11 +274,14 @@ PreflightFigures survey(Communicator& world, const PreflightOptions& options, co
   const RankFigures own = own_figures(options.device);
   std::error_code error;
   const bool there = std::filesystem::is_directory(options.directory, error);
-  const auto told = gather_words(
-      world, {node, own.program, own.libraries, own.gpu_software, own.gpus, own.trouble, there ? "yes" : ""});
+  const bool library = options.device != "cpu" && !gpu_parts().empty();
+  const auto told =
+      gather_words(world, {node, own.program, own.libraries, own.gpu_software, own.gpus, std::to_string(own.gpu_count),
+                           own.trouble, there ? "yes" : "", library ? "yes" : ""});
   PreflightFigures figures;
   bool directory_somewhere = false;
   bool computes_somewhere = false;
+  bool library_somewhere = false;
   for (std::size_t rank = 0; rank < told.size(); ++rank) {
     const auto& words = told[rank];
     const auto known = std::find_if(figures.nodes.begin(), figures.nodes.end(),
@@ -284,16 +294,19 @@ PreflightFigures survey(Communicator& world, const PreflightOptions& options, co
                              .libraries = words.at(2),
                              .gpu_software = words.at(3),
                              .gpus = words.at(4),
-                             .trouble = words.at(5)});
-    computes_somewhere = computes_somewhere || words.at(5).empty();
-    directory_somewhere = directory_somewhere || !words.at(6).empty();
+                             .gpu_count = std::stoi(words.at(5)),
+                             .trouble = words.at(6)});
+    computes_somewhere = computes_somewhere || words.at(6).empty();
+    directory_somewhere = directory_somewhere || !words.at(7).empty();
+    library_somewhere = library_somewhere || !words.at(8).empty();
   }
   if (!directory_somewhere) {
     throw Error(ExitCode::usage, fmt::format("there is no directory '{}' on any node", options.directory.string()),
                 "Make it, or name with --directory where the runs will be written.");
   }
-  if (!computes_somewhere) {
-    throw Error(ExitCode::usage, "no rank has a GPU: " + figures.ranks.front().trouble,
+  // Where no rank's program has its GPU library it is not the nodes' fault.
+  if (!computes_somewhere && !library_somewhere) {
+    throw Error(ExitCode::usage, "no rank can use a GPU: " + figures.ranks.front().trouble,
                 "`headroom doctor` says what was found. Use --device cpu to measure without GPUs.");
   }
   return figures;

@@ -37,6 +37,7 @@ class Judge {
 
   PreflightVerdict verdict() {
     judge_troubles();
+    judge_gpu_counts();
     judge_likeness("versions", &RankFigures::program);
     judge_likeness("versions", &RankFigures::libraries);
     judge_likeness("GPU software", &RankFigures::gpu_software);
@@ -56,6 +57,18 @@ class Judge {
     for (std::size_t rank = 0; rank < figures_.ranks.size(); ++rank) {
       const RankFigures& one = figures_.ranks[rank];
       if (!one.trouble.empty()) broken(one.node, "device", fmt::format("rank {}: {}", rank, one.trouble));
+    }
+  }
+
+  // A node's ranks take one GPU each of those that they all see; where they see one each, the launcher has shared them
+  // out.
+  void judge_gpu_counts() {
+    for (std::size_t node = 0; node < figures_.nodes.size(); ++node) {
+      const std::vector<int>& ranks = figures_.nodes[node].ranks;
+      const int gpus = figures_.ranks[static_cast<std::size_t>(ranks.front())].gpu_count;
+      if (gpus > 1 && gpus < std::ssize(ranks)) {
+        broken(node, "GPUs", fmt::format("{} for the node's {} ranks", gpus, ranks.size()));
+      }
     }
   }
 
@@ -115,7 +128,9 @@ class Judge {
       read.push_back(node.read);
       cannot += node.disk_trouble.empty() ? 0 : 1;
     }
-    if (cannot > 1 && cannot == figures_.nodes.size()) {
+    // Of a node alone, space and quotas are nobody's fault who could be left out.
+    const bool all = cannot > 0 && cannot == figures_.nodes.size();
+    if (all && (cannot > 1 || figures_.nodes.front().disk_full)) {
       verdict_.disk_trouble = figures_.nodes.front().disk_trouble;
       return;
     }
@@ -148,9 +163,12 @@ class Judge {
   template <class Words>
   void add_slow(const std::string& measure, const SlowNode& slow, double speed, const Words& words,
                 const std::string& others) {
-    verdict_.findings.push_back({slow.node, Fitness::slow, measure,
-                                 comparison(words(speed), others, words(slow.median), slow, speed, limits_.slow_ratio),
-                                 speed, slow.median});
+    const std::string text = comparison(words(speed), others, words(slow.median), slow, speed, limits_.slow_ratio);
+    if (limits_.tolerate_slow) {
+      verdict_.warnings.push_back(fmt::format("{} is slow: {}: {}", figures_.nodes[slow.node].name, measure, text));
+    } else {
+      verdict_.findings.push_back({slow.node, Fitness::slow, measure, text, speed, slow.median});
+    }
   }
 
   void broken(std::size_t node, const std::string& measure, const std::string& text) {

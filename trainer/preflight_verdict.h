@@ -17,7 +17,8 @@ namespace headroom {
 
 struct PreflightLimits {
   double slow_ratio = 3.0;
-  double max_skew = 2.0;  // seconds
+  double max_skew = 2.0;       // seconds
+  bool tolerate_slow = false;  // a slow node is said, and fit
 };
 
 enum class Fitness : std::uint8_t { fit, slow, broken };
@@ -47,7 +48,7 @@ struct Finding {
 struct PreflightVerdict {
   std::vector<Finding> findings;      // by node; empty: all are fit
   std::vector<std::string> warnings;  // what does not exclude a node
-  std::string disk_trouble;           // set where none of several nodes can write: not a node's fault
+  std::string disk_trouble;           // set where it is not a node's fault: none of several can write, or it is full
 
   Fitness fitness(std::size_t node) const;
   std::vector<std::size_t> bad_nodes() const;  // ascending

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <limits>
@@ -13,6 +14,7 @@
 
 #include "tensor/transfer.h"
 #include "trainer/logging.h"
+#include "trainer/stop_request.h"
 
 namespace headroom {
 namespace {
@@ -21,6 +23,12 @@ constexpr double kSpike = 1e6;
 
 void put(double number, const Tensor& gradients) {
   upload_as(std::span<const double>(&number, 1), gradients.flat_range(0, 1));
+}
+
+// Returns when the request has been noted, so that it falls into this step.
+void stop_this_process() {
+  ::kill(::getpid(), SIGTERM);
+  while (!stop_requested()) std::this_thread::yield();
 }
 
 // A fault and the words that it takes.
@@ -34,7 +42,7 @@ const std::vector<Grammar>& grammar() {
       {"nan", {"step", "rank"}},        {"spike", {"step", "rank"}}, {"delay", {"step", "rank", "seconds"}},
       {"hang", {"step", "rank"}},       {"stop", {"step", "rank"}},  {"kill", {"step", "rank"}},
       {"slow-node", {"node", "ratio"}}, {"broken-disk", {"node"}},   {"skew", {"node", "seconds"}},
-      {"stuck-node", {"node"}}};
+      {"full-disk", {"node"}},          {"stuck-node", {"node"}}};
   return all;
 }
 
@@ -122,7 +130,7 @@ void Rehearsal::play(std::int64_t step, const Tensor& gradients) {
     if (scene.fault == "nan") put(std::numeric_limits<double>::quiet_NaN(), gradients);
     if (scene.fault == "spike") put(kSpike, gradients);
     if (scene.fault == "delay") std::this_thread::sleep_for(std::chrono::duration<double>(scene.seconds));
-    if (scene.fault == "stop") ::raise(SIGTERM);
+    if (scene.fault == "stop") stop_this_process();
     if (scene.fault == "kill") ::raise(SIGKILL);
     while (scene.fault == "hang") ::pause();
   }
@@ -134,7 +142,8 @@ NodeRehearsal rehearse_node(const char* text, const std::string& node) {
     if (scene.node != node) continue;
     if (scene.fault == "slow-node") ordered.slow_ratio = scene.ratio;
     if (scene.fault == "skew") ordered.skew_seconds = scene.seconds;
-    if (scene.fault == "broken-disk") ordered.broken_disk = true;
+    if (scene.fault == "broken-disk") ordered.disk_error = EIO;
+    if (scene.fault == "full-disk") ordered.disk_error = ENOSPC;
     if (scene.fault == "stuck-node") ordered.stuck = true;
   }
   return ordered;

@@ -15,6 +15,7 @@
 //
 //   slow-node    every speed measured there is divided by `ratio` (10)
 //   broken-disk  the run directory cannot be written there
+//   full-disk    the same, for want of space
 //   skew         the clock is ahead by `seconds` (1)
 //   stuck-node   the node's ranks never come
 //
@@ -60,7 +61,7 @@ class Rehearsal {
 struct NodeRehearsal {
   double slow_ratio = 1.0;
   double skew_seconds = 0.0;
-  bool broken_disk = false;
+  int disk_error = 0;  // errno's, of writing
   bool stuck = false;
 };
 

@@ -4,27 +4,14 @@
 
 #include <algorithm>
 
-#include "analysis/report/assets.h"
 #include "analysis/report/format.h"
+#include "analysis/report/page_frame.h"
 #include "analysis/report/table_parts.h"
 #include "analysis/report/verdicts.h"
 #include "base/version.h"
 
 namespace headroom::report {
 namespace {
-
-// JSON inside a script element: "<" must not begin a tag.
-std::string embedded_json(const nlohmann::json& json) {
-  std::string out;
-  for (const char c : json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)) {
-    if (c == '<') {
-      out += "\\u003c";
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
 
 nlohmann::json data_json(const Study& study, const std::vector<Section>& sections) {
   nlohmann::json data = {{"runs", nlohmann::json::array()},
@@ -213,18 +200,6 @@ std::string seeds_html(const Study& study, const PageContents& contents) {
                      list_html(contents.seed_remarks));
 }
 
-std::string section_html(const Section& section) {
-  std::string out = fmt::format("<section id=\"{}\"><h2>{}</h2>\n", section.id, escape_markup(section.title));
-  if (!section.intro.empty()) out += fmt::format("<p class=\"lead\">{}</p>\n", escape_markup(section.intro));
-  for (const Figure& figure : section.figures) {
-    out += fmt::format(
-        "<figure id=\"figure-{}\"><div class=\"bar\"><h3>{}</h3></div><figcaption>{}</figcaption>"
-        "<div class=\"body\"></div></figure>\n",
-        figure.id, escape_markup(figure.title), escape_markup(figure.caption));
-  }
-  return out + "</section>\n";
-}
-
 std::string provenance_html(const Study& study, const PageContents& contents) {
   std::string out = "<section id=\"provenance\"><h2>Provenance</h2>\n";
   for (std::size_t i = 0; i < study.runs.size(); ++i) {
@@ -274,16 +249,8 @@ std::string remarks_html(const Study& study, const PageContents& contents) {
 }  // namespace
 
 std::string to_html(const Study& study, const PageContents& contents) {
-  std::string out = fmt::format(
-      "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{}</title>\n<style>\n",
-      escape_markup(contents.title));
-  out += style_sheet();
-  out += fmt::format(
-      "</style>\n</head>\n<body>\n<header><div><span class=\"brand\">Headroom report</span><h1>{}</h1>"
-      "<p class=\"lead\">{}</p>{}</div></header>\n",
-      escape_markup(contents.title), escape_markup(fmt::format("{}", fmt::join(group_labels(study), " / "))),
-      coverage(study));
+  std::string out =
+      page_head(contents.title, fmt::format("{}", fmt::join(group_labels(study), " / ")), coverage(study));
   out += "<nav><div><a href=\"#summary\">Summary</a>";
   if (!contents.scale.empty()) out += "<a href=\"#scale\">Scale</a>";
   out += "<a href=\"#findings\">Findings</a>";
@@ -314,17 +281,7 @@ std::string to_html(const Study& study, const PageContents& contents) {
                      findings_html(study, contents.findings));
   for (const Section& section : contents.sections) out += section_html(section);
   out += provenance_html(study, contents);
-  out += fmt::format(
-      "</main>\n<footer>Written {} by {}. Every number is computed from the files named above. Charts: d3 {} (BSD "
-      "3-clause, "
-      "© 2010–2017 Mike Bostock).</footer>\n<script id=\"data\" type=\"application/json\">",
-      escape_markup(contents.written), escape_markup(version_line()), d3_version());
-  out += embedded_json(data_json(study, contents.sections));
-  out += "</script>\n<script>\n";
-  out += d3_library();
-  out += "</script>\n<script>\n";
-  out += page_script();
-  out += "</script>\n</body>\n</html>\n";
+  out += page_end(contents.written, data_json(study, contents.sections));
   return out;
 }
 

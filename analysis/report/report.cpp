@@ -3,21 +3,16 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
-#include <unistd.h>
-#include <cerrno>
 #include <ctime>
-#include <fstream>
-#include <string_view>
 
 #include "analysis/report/figure_parts.h"
 #include "analysis/report/format.h"
 #include "analysis/report/page.h"
+#include "analysis/report/place.h"
 #include "analysis/report/seed_lines.h"
 #include "analysis/report/seeds.h"
 #include "analysis/report/study.h"
-#include "analysis/report/svg.h"
 #include "base/error.h"
-#include "base/file.h"
 
 namespace headroom::report {
 namespace {
@@ -39,38 +34,6 @@ std::string default_title(const Study& study) {
   return fmt::format("Massive activations in {} runs", study.runs.size());
 }
 
-// Only an empty place or an earlier report may be replaced.
-void check_place(const fs::path& place) {
-  if (!fs::exists(place)) return;
-  if (fs::is_directory(place) && (fs::is_empty(place) || fs::exists(place / "tables" / "findings.json"))) return;
-  throw Error(ExitCode::usage, fmt::format("{} exists and is no report", place.string()),
-              "Choose another directory with --out.");
-}
-
-// A directory of its own beside the place, in which the report grows; what is left of it when it goes is removed.
-class Workplace {
- public:
-  explicit Workplace(const fs::path& place) {
-    make_directories(place.parent_path());
-    std::string pattern = place.string() + ".XXXXXX";
-    if (::mkdtemp(pattern.data()) == nullptr) throw_write_error(place, "create a directory beside", errno);
-    path_ = pattern;
-    fs::permissions(path_, fs::perms::owner_all | fs::perms::group_read | fs::perms::group_exec |
-                               fs::perms::others_read | fs::perms::others_exec);
-  }
-  ~Workplace() {
-    std::error_code error;  // nothing can be done about it, and the reason for leaving early matters more
-    fs::remove_all(path_, error);
-  }
-  Workplace(const Workplace&) = delete;
-  Workplace& operator=(const Workplace&) = delete;
-
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
-
 nlohmann::json findings_json(const Study& study, const PageContents& page) {
   auto out = nlohmann::json::array();
   for (const auto* list : {&page.findings, &page.scale}) {
@@ -86,41 +49,6 @@ nlohmann::json findings_json(const Study& study, const PageContents& page) {
   return out;
 }
 
-std::string dump(const nlohmann::json& json) {
-  return json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-}
-
-// Nobody sees the file before the whole report gets its name, and a report can be made again: a plain write, checked
-// but not synchronised, since waiting for the disk some two hundred times would be most of the work.
-void write_file(const fs::path& path, std::string_view content) {
-  std::ofstream out(path, std::ios::binary);
-  if (!out) throw_write_error(path, "create", errno);
-  out.write(content.data(), static_cast<std::streamsize>(content.size()));
-  out.close();
-  if (!out) throw_write_error(path, "write", errno);
-}
-
-void write_tables(const fs::path& folder, const std::vector<const Table*>& tables) {
-  make_directories(folder);
-  for (const Table* table : tables) {
-    write_file(folder / (table->name + ".csv"), to_csv(*table));
-    write_file(folder / (table->name + ".json"), dump(to_json(*table)));
-  }
-}
-
-void write_figures(const fs::path& folder, const Study& study, const std::vector<Section>& sections) {
-  make_directories(folder);
-  for (const Section& section : sections) {
-    for (const Figure& figure : section.figures) {
-      for (const View& view : figure.views) {
-        if (!view.svg.empty() && !view.panels.empty()) {
-          write_file(folder / (view.svg + ".svg"), to_svg(figure.title, view, study.colors));
-        }
-      }
-    }
-  }
-}
-
 }  // namespace
 
 fs::path write_report(const ReportOptions& options) {
@@ -128,7 +56,6 @@ fs::path write_report(const ReportOptions& options) {
   const Study study = make_study(options.runs, options.thresholds);
   const fs::path place =
       fs::weakly_canonical(fs::absolute(options.out.empty() ? default_place(options, study) : options.out));
-  check_place(place);
 
   PageContents page;
   page.title = options.title.empty() ? default_title(study) : options.title;
@@ -160,14 +87,12 @@ fs::path write_report(const ReportOptions& options) {
   }
   for (const Table* table : tables) page.table_files.push_back(table->name);
 
-  const Workplace workplace(place);
+  Workplace workplace(place);
   write_tables(workplace.path() / "tables", tables);
   write_file(workplace.path() / "tables" / "findings.json", dump(findings_json(study, page)));
-  write_figures(workplace.path() / "figures", study, page.sections);
+  write_figures(workplace.path() / "figures", page.sections, study.colors);
   write_file(workplace.path() / "index.html", to_html(study, page));
-  fs::remove_all(place);
-  fs::rename(workplace.path(), place);
-  return place / "index.html";
+  return workplace.publish() / "index.html";
 }
 
 }  // namespace headroom::report

@@ -14,8 +14,8 @@ namespace headroom::report {
 
 struct ReportOptions {
   std::vector<std::filesystem::path> runs;
-  std::filesystem::path out;  // empty: RUN/report for one run, report-A-B beside the first run for several
-  std::string title;          // empty: made of the runs' names
+  std::filesystem::path out;         // empty: RUN/report for one run, report-A-B beside the first run for several
+  std::string title;                 // empty: made of the runs' names
   std::vector<std::string> remarks;  // the caller's own: what a reader should know that the runs do not say
   Thresholds thresholds;
 };

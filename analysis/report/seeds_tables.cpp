@@ -66,7 +66,7 @@ std::string run_names(const Study& study, const std::vector<std::size_t>& runs) 
 }  // namespace
 
 Table seeds_page_table(const Study& study, const SeedComparison& comparison) {
-  Table table{"seeds", "Variants over seeds", {{"measure", "", "", false}}, {}};
+  Table table{"seeds", "Variants over seeds: mean and 95 % interval", {{"measure", "", "", false}}, {}};
   table.columns.front().title = "Measure";
   if (comparison.measures.empty()) return table;
   Row sizes = {text_cell("Seeds")};

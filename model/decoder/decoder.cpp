@@ -5,6 +5,8 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "model/decoder/kept_weights.h"
+#include "tensor/cached_attention.h"
 #include "tensor/host_rows.h"
 #include "tensor/ops.h"
 
@@ -65,22 +67,27 @@ Decoder::Decoder(Config config, std::unique_ptr<WeightSource> weights)
 
 Decoder::~Decoder() = default;
 
-void Decoder::prepare_ropes(std::int64_t positions) {
-  if (positions <= rope_positions_) return;
-  ropes_.clear();
-  for (const Rope& rope : config_.ropes) ropes_.push_back(make_rope_table(rope, positions));
-  rope_positions_ = positions;
+void Decoder::keep_weights(std::int64_t limit) {
+  weights_ = decoder::keep_weights(std::move(weights_), config_, limit);
 }
 
-States Decoder::embed(std::span<const Sequence> sequences) {
+void Decoder::prepare_ropes(std::int64_t positions) {
+  if (positions <= rope_positions_) return;
+  rope_positions_ = std::max(positions, 2 * rope_positions_);  // a sequence that grows makes few tables
+  ropes_.clear();
+  for (const Rope& rope : config_.ropes) ropes_.push_back(make_rope_table(rope, rope_positions_));
+}
+
+States Decoder::embed(std::span<const Sequence> sequences, std::int64_t first) {
   std::vector<std::int64_t> lengths;
   for (const Sequence& ids : sequences) {
     const auto length = static_cast<std::int64_t>(ids.size());
     if (length == 0) throw Error(ExitCode::bad_data, "a sequence without tokens");
-    if (config_.learned_positions && length > config_.max_positions) {
-      throw Error(ExitCode::bad_data,
-                  fmt::format("a sequence of {} tokens; the model has {} positions", length, config_.max_positions),
-                  "Use shorter sequences.");
+    if (config_.learned_positions && first + length > config_.max_positions) {
+      throw Error(
+          ExitCode::bad_data,
+          fmt::format("a sequence of {} tokens; the model has {} positions", first + length, config_.max_positions),
+          "Use shorter sequences.");
     }
     const auto wrong =
         std::find_if(ids.begin(), ids.end(), [&](std::int32_t id) { return id < 0 || id >= config_.vocab_size; });
@@ -90,7 +97,7 @@ States Decoder::embed(std::span<const Sequence> sequences) {
     }
     lengths.push_back(length);
   }
-  prepare_ropes(lengths.empty() ? 0 : *std::max_element(lengths.begin(), lengths.end()));
+  prepare_ropes(lengths.empty() ? 0 : first + *std::max_element(lengths.begin(), lengths.end()));
   const OuterWeights& outer = weights_->outer();
   States states(lengths, config_.hidden_size);
   for (std::size_t i = 0; i < sequences.size(); ++i) {
@@ -100,7 +107,7 @@ States Decoder::embed(std::span<const Sequence> sequences) {
     if (config_.embedding_multiplier != 1.0) host::scale(config_.embedding_multiplier, rows);
     if (config_.embedding_scale) host::scale(outer.embedding_scale.data<float>()[0], rows);
     if (config_.projects()) linear(outer.project_in, rows, x);
-    if (config_.learned_positions) ops::add(outer.positions.row_range(config_.position_offset, lengths[i]), x);
+    if (config_.learned_positions) ops::add(outer.positions.row_range(config_.position_offset + first, lengths[i]), x);
   }
   return states;
 }
@@ -126,7 +133,7 @@ void Decoder::norm_in_place(const NormWeights& weights, Tensor x) const {
 }
 
 void Decoder::attend(std::int64_t layer, const LayerWeights& weights, const Tensor& x, const States& states,
-                     std::size_t first, std::size_t last, Tap* tap, Tensor y) {
+                     std::size_t first, std::size_t last, const Watch& watch, Tensor y) {
   const LayerKind& kind = config_.layers[static_cast<std::size_t>(layer)];
   const std::int64_t query_width = config_.query_width();
   const Tensor qkv = scratch_->qkv.tensor({x.rows(), query_width + 2 * config_.kv_width()});
@@ -159,19 +166,28 @@ void Decoder::attend(std::int64_t layer, const LayerWeights& weights, const Tens
     const Tensor own = qkv.row_range(begin, length);
     const Tensor out = heads.row_range(begin, length);
     const Tensor lse = scratch_->lse.tensor({config_.n_heads, length});
-    Tensor mass;
+    const Tensor mass = config_.kv_bias == KvBias::none ? Tensor() : scratch_->mass.tensor({config_.n_heads, length});
     if (kind.rope >= 0) {
       const RopeTable& rope = ropes_[static_cast<std::size_t>(kind.rope)];
-      ops::rotary(rope.cos, rope.sin, shape, false, own);
+      const std::int64_t position = watch.cache == nullptr ? 0 : watch.cache->length();
+      ops::rotary(rope.cos.row_range(position, length), rope.sin.row_range(position, length), shape, false, own);
     }
-    ops::attention(own, shape, out, lse);
-    if (config_.kv_bias != KvBias::none) {
-      mass = scratch_->mass.tensor({config_.n_heads, length});
-      ops::kv_bias(own, weights.bias_key, weights.bias_value, shape, out, lse, mass);
-    }
-    if (tap != nullptr) tap->attention(layer, i, AttentionView{own, lse, mass, shape, 0});
+    attend_to(layer, weights, shape, own, watch.cache, out, lse, mass);
+    if (watch.tap != nullptr) watch.tap->attention(layer, i, AttentionView{own, lse, mass, shape, 0});
   }
   linear(weights.output, heads, y);
+}
+
+void Decoder::attend_to(std::int64_t layer, const LayerWeights& weights, const AttentionShape& shape, const Tensor& qkv,
+                        KeyValueCache* cache, Tensor out, Tensor lse, Tensor mass) {
+  if (cache != nullptr) {
+    cache->store(layer, qkv);
+    if (cache->length() > 0) {
+      return host::cached_attention(qkv, shape, cache->of(layer), weights.bias_key, weights.bias_value, out);
+    }
+  }
+  ops::attention(qkv, shape, out, lse);
+  if (mass.present()) ops::kv_bias(qkv, weights.bias_key, weights.bias_value, shape, out, lse, mass);
 }
 
 void Decoder::feed_forward(const LayerWeights& weights, const Tensor& x, Tensor y) {
@@ -192,13 +208,19 @@ void Decoder::apply(std::int64_t layer, States& states, Tap* tap) {
   for (std::size_t first = 0; first < states.count();) {
     std::size_t last = first + 1;
     while (last < states.count() && states.start(last + 1) - states.start(first) <= kRows) ++last;
-    apply_to(layer, weights, states, first, last, tap);
+    apply_to(layer, weights, states, first, last, {tap, nullptr});
     first = last;
   }
 }
 
+void Decoder::apply(std::int64_t layer, States& states, KeyValueCache& cache) {
+  HEADROOM_CHECK(states.count() == 1, "a cache is one sequence's, not {}", states.count());
+  apply_to(layer, weights_->layer(layer), states, 0, 1, {nullptr, &cache});
+}
+
 void Decoder::apply_to(std::int64_t layer, const LayerWeights& weights, States& states, std::size_t first,
-                       std::size_t last, Tap* tap) {
+                       std::size_t last, const Watch& watch) {
+  Tap* const tap = watch.tap;
   const Tensor x = states.all().row_range(states.start(first), states.start(last) - states.start(first));
   const Shape shape{x.rows(), config_.hidden_size};
   const Tensor normed = scratch_->normed.tensor(shape);
@@ -226,7 +248,7 @@ void Decoder::apply_to(std::int64_t layer, const LayerWeights& weights, States& 
     if (config_.place == NormPlace::post_sum) norm_in_place(own, x);
   };
   const Tensor attention_input = normed_input(weights.attention_norm, Site::attention_norm_output);
-  attend(layer, weights, attention_input, states, first, last, tap, attention);
+  attend(layer, weights, attention_input, states, first, last, watch, attention);
   if (config_.parallel == Parallel::no) {
     add(weights.attention_norm, weights.attention_output_norm, attention, Site::attention_output);
     feed_forward(weights, normed_input(weights.mlp_norm, Site::mlp_norm_output), mlp);

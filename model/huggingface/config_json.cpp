@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -29,7 +30,8 @@ const nlohmann::json* ConfigJson::value(const std::string& key) const {
 }
 
 std::int64_t ConfigJson::number_of(const std::string& key, std::int64_t otherwise) const {
-  constexpr std::int64_t kMost = std::int64_t{1} << 31;  // of anything a model has
+  // Of anything a model has: products of three of them do not overflow where two are widths of one tensor.
+  constexpr std::int64_t kMost = std::int64_t{1} << 24;
   const nlohmann::json* found = value(key);
   if (found == nullptr) return otherwise;
   if (!found->is_number_integer() || !(*found >= 0) || !(*found <= kMost)) {
@@ -75,6 +77,18 @@ std::vector<std::string> ConfigJson::texts(const std::string& key) const {
   for (const nlohmann::json& one : *found) {
     if (!one.is_string()) refuse(key, "wants a list of texts");
     all.push_back(one.get<std::string>());
+  }
+  return all;
+}
+
+std::vector<std::int32_t> ConfigJson::ids(const std::string& key) const {
+  const nlohmann::json* found = value(key);
+  if (found == nullptr) return {};
+  std::vector<std::int32_t> all;
+  for (const nlohmann::json& one : found->is_array() ? *found : nlohmann::json::array({*found})) {
+    constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+    if (!one.is_number_integer() || !(one >= -1) || !(one <= kMost)) refuse(key, "wants a token id, or a list of them");
+    all.push_back(one.get<std::int32_t>());
   }
   return all;
 }

@@ -9,6 +9,12 @@
 #include "base/error.h"
 
 namespace headroom::huggingface {
+namespace {
+
+constexpr const std::vector<Family>* kAll[] = {&kLlamaFamilies, &kGemmaFamilies, &kGptFamilies, &kOwnFamilies};
+
+}  // namespace
+
 decoder::Rope rope_of_table(const ConfigJson& table, const ConfigJson& top, std::int64_t head_dim, double theta,
                             double partial, bool reads_partial) {
   decoder::Rope rope;
@@ -69,18 +75,32 @@ decoder::Rope rope_of(const ConfigJson& json, std::int64_t head_dim, double thet
                        head_dim, theta, partial, reads_partial);
 }
 
+std::int64_t layer_count(const ConfigJson& json, const std::string& key, std::int64_t otherwise) {
+  constexpr std::int64_t kMost = 4096;
+  const std::int64_t count = json.count(key, otherwise);
+  if (count > kMost) json.refuse(key, fmt::format("{} are more than any model has", count));
+  return count;
+}
+
 std::vector<decoder::LayerKind> same_layers(std::int64_t count, std::int64_t window) {
   return std::vector<decoder::LayerKind>(static_cast<std::size_t>(count), decoder::LayerKind{window, 0, 0.0});
 }
 
+const Family* find_family(std::string_view model_type) {
+  for (const auto* families : kAll) {
+    for (const Family& family : *families) {
+      if (model_type == family.model_type) return &family;
+    }
+  }
+  return nullptr;
+}
+
 const Family& family_of(const ConfigJson& json) {
   const std::string type = json.text("model_type", "");
+  if (const Family* family = find_family(type)) return *family;
   std::vector<std::string> known;
-  for (const auto* families : {&kLlamaFamilies, &kGemmaFamilies, &kGptFamilies}) {
-    for (const Family& family : *families) {
-      if (type == family.model_type) return family;
-      known.emplace_back(family.model_type);
-    }
+  for (const auto* families : kAll) {
+    for (const Family& family : *families) known.emplace_back(family.model_type);
   }
   json.refuse("model_type", type.empty() ? "is missing" : fmt::format("'{}' is not supported", type),
               fmt::format("Supported are {}.", fmt::join(known, ", ")));

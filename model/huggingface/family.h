@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "model/decoder/config.h"
@@ -26,7 +27,10 @@ struct TensorNames {
   std::vector<std::string> up;  // where gated: one tensor with the gate's rows first, or those of gate and up
   std::string down;
   std::string attention_norm, attention_output_norm, mlp_norm, mlp_output_norm, q_norm, k_norm;
-  bool transposed = false;  // products' weights are [in, out]
+  // Whole names, of our own form.
+  std::string embedding_scale = {};
+  std::string bias_key = {}, bias_value = {};  // behind `layer`
+  bool transposed = false;                     // products' weights are [in, out]
 };
 
 struct Family {
@@ -37,10 +41,13 @@ struct Family {
 
 // By config.json's model_type. Throws ExitCode::bad_checkpoint naming the families that there are.
 const Family& family_of(const ConfigJson& json);
+// By name; null where there is none.
+const Family* find_family(std::string_view model_type);
 
 extern const std::vector<Family> kLlamaFamilies;  // llama, mistral, phi3, olmo, olmo2, qwen2, qwen3
 extern const std::vector<Family> kGemmaFamilies;  // gemma, gemma2, gemma3_text
 extern const std::vector<Family> kGptFamilies;    // gpt2, opt, phi, falcon
+extern const std::vector<Family> kOwnFamilies;    // headroom
 
 // ---- what families share ----
 decoder::Activation activation_of(const ConfigJson& json, const std::string& key, const std::string& otherwise);
@@ -52,6 +59,9 @@ decoder::Rope rope_of(const ConfigJson& json, std::int64_t head_dim, double thet
 // Of one table of the new keys; what it lacks comes from `top`.
 decoder::Rope rope_of_table(const ConfigJson& table, const ConfigJson& top, std::int64_t head_dim, double theta,
                             double partial, bool reads_partial);
+
+// How many layers, of which each costs memory before any weight is seen.
+std::int64_t layer_count(const ConfigJson& json, const std::string& key, std::int64_t otherwise);
 
 // One kind of layer, or by layer_types, with the same angles everywhere.
 std::vector<decoder::LayerKind> same_layers(std::int64_t count, std::int64_t window);

@@ -18,7 +18,7 @@ Config common(const ConfigJson& json, std::int64_t vocab, std::int64_t hidden, s
   config.vocab_size = json.count("vocab_size", vocab);
   config.hidden_size = config.embedding_size = json.count("hidden_size", hidden);
   config.ffn_size = json.count("intermediate_size", ffn);
-  config.n_layers = json.count("num_hidden_layers", layers);
+  config.n_layers = layer_count(json, "num_hidden_layers", layers);
   config.n_heads = json.count("num_attention_heads", heads);
   config.n_kv_heads = json.count("num_key_value_heads", kv_heads);
   config.head_dim = json.count("head_dim", 256);

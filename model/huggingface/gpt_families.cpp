@@ -28,7 +28,7 @@ Config gpt2(const ConfigJson& json) {
   config.family = "gpt2";
   config.vocab_size = json.count("vocab_size", 50257);
   config.hidden_size = config.embedding_size = either(json, "n_embd", "hidden_size", 768);
-  config.n_layers = either(json, "n_layer", "num_hidden_layers", 12);
+  config.n_layers = layer_count(json, json.has("n_layer") ? "n_layer" : "num_hidden_layers", 12);
   config.n_heads = config.n_kv_heads = either(json, "n_head", "num_attention_heads", 12);
   heads_divide(json, "n_head", config);
   config.head_dim = config.hidden_size / config.n_heads;
@@ -75,7 +75,7 @@ Config opt(const ConfigJson& json) {
   config.vocab_size = json.count("vocab_size", 50272);
   config.hidden_size = json.count("hidden_size", 768);
   config.embedding_size = json.count("word_embed_proj_dim", config.hidden_size);
-  config.n_layers = json.count("num_hidden_layers", 12);
+  config.n_layers = layer_count(json, "num_hidden_layers", 12);
   config.n_heads = config.n_kv_heads = json.count("num_attention_heads", 12);
   heads_divide(json, "num_attention_heads", config);
   config.head_dim = config.hidden_size / config.n_heads;
@@ -122,7 +122,7 @@ Config phi(const ConfigJson& json) {
   config.vocab_size = json.count("vocab_size", 51200);
   config.hidden_size = config.embedding_size = json.count("hidden_size", 2048);
   config.ffn_size = json.count("intermediate_size", 8192);
-  config.n_layers = json.count("num_hidden_layers", 24);
+  config.n_layers = layer_count(json, "num_hidden_layers", 24);
   config.n_heads = json.count("num_attention_heads", 32);
   heads_divide(json, "num_attention_heads", config);
   config.n_kv_heads = json.count("num_key_value_heads", config.n_heads);
@@ -164,7 +164,7 @@ Config falcon(const ConfigJson& json) {
   config.family = "falcon";
   config.vocab_size = json.count("vocab_size", 65024);
   config.hidden_size = config.embedding_size = json.count("n_embed", json.count("hidden_size", 4544));
-  config.n_layers = json.count("num_hidden_layers", 32);
+  config.n_layers = layer_count(json, "num_hidden_layers", 32);
   config.n_heads = json.count("num_attention_heads", 71);
   heads_divide(json, "num_attention_heads", config);
   config.head_dim = config.hidden_size / config.n_heads;

@@ -24,7 +24,7 @@ Config common(const ConfigJson& json, const Defaults& defaults) {
   config.vocab_size = json.count("vocab_size", defaults.vocab);
   config.hidden_size = config.embedding_size = json.count("hidden_size", defaults.hidden);
   config.ffn_size = json.count("intermediate_size", defaults.ffn);
-  config.n_layers = json.count("num_hidden_layers", defaults.layers);
+  config.n_layers = layer_count(json, "num_hidden_layers", defaults.layers);
   config.n_heads = json.count("num_attention_heads", defaults.heads);
   const std::int64_t kv =
       defaults.kv_heads > 0 && !json.null("num_key_value_heads") ? defaults.kv_heads : config.n_heads;

@@ -78,7 +78,11 @@ class Source final : public decoder::WeightSource {
   }
 
   const LayerWeights& layer(std::int64_t number) override {
-    fill(layer_room_, [&] { layer_ = load_layer(number); });
+    if (loaded_ != number) {
+      loaded_ = -1;  // where loading fails, nothing is
+      fill(layer_room_, [&] { layer_ = load_layer(number); });
+      loaded_ = number;
+    }
     return layer_;
   }
 
@@ -88,6 +92,7 @@ class Source final : public decoder::WeightSource {
       return {const_cast<float*>(there) + first * width, {count, width}, DType::f32};
     }
     Tensor rows;
+    loaded_ = -1;
     fill(layer_room_, [&] {
       float* to = layer_room_.take(count * width);
       if (to != nullptr) widen(*head_, first * width, count * width, to);
@@ -166,6 +171,13 @@ class Source final : public decoder::WeightSource {
     return weights;
   }
 
+  // Before attention and feed-forward, and at the end.
+  NormWeights block_norm(const std::string& name) {
+    NormWeights weights = norm(name, config_.hidden_size, config_.norm.bias);
+    if (config_.norm.kind == decoder::NormKind::dyt) weights.alpha = vector(name + ".alpha", 1);
+    return weights;
+  }
+
   // Rows of several tensors under each other.
   LinearWeights stack(const std::vector<std::string>& names, const Extents& outs, std::int64_t in, bool bias) {
     std::int64_t out = 0;
@@ -241,20 +253,27 @@ class Source final : public decoder::WeightSource {
     using decoder::QkNorm;
     const std::string prefix = fmt::format(fmt::runtime(names_.layer), number);
     const std::int64_t hidden = config_.hidden_size;
-    const bool bias = config_.norm.bias;
     LayerWeights weights;
-    weights.attention_norm = norm(prefix + names_.attention_norm, hidden, bias);
+    weights.attention_norm = block_norm(prefix + names_.attention_norm);
     weights.qkv = query_key_value(prefix);
     if (config_.qk_norm != QkNorm::none) {
       const bool full = config_.qk_norm == QkNorm::full_rms;
+      const bool bias = config_.qk_norm == QkNorm::head_layer && config_.norm.bias;
       weights.q_norm = norm(prefix + names_.q_norm, full ? config_.query_width() : config_.head_dim, bias);
       weights.k_norm = norm(prefix + names_.k_norm, full ? config_.kv_width() : config_.head_dim, bias);
     }
+    const Extents slot{config_.n_kv_heads, config_.head_dim};
+    if (config_.kv_bias != decoder::KvBias::none) {
+      weights.bias_key = whole(stored(prefix + names_.bias_key, slot), {slot[0], slot[1]});
+    }
+    if (config_.kv_bias == decoder::KvBias::kv) {
+      weights.bias_value = whole(stored(prefix + names_.bias_value, slot), {slot[0], slot[1]});
+    }
     weights.output = stack({prefix + names_.output}, {hidden}, config_.query_width(), config_.output_bias);
-    if (config_.parallel != Parallel::one_norm) weights.mlp_norm = norm(prefix + names_.mlp_norm, hidden, bias);
+    if (config_.parallel != Parallel::one_norm) weights.mlp_norm = block_norm(prefix + names_.mlp_norm);
     if (config_.place == NormPlace::sandwich) {
-      weights.attention_output_norm = norm(prefix + names_.attention_output_norm, hidden, bias);
-      weights.mlp_output_norm = norm(prefix + names_.mlp_output_norm, hidden, bias);
+      weights.attention_output_norm = block_norm(prefix + names_.attention_output_norm);
+      weights.mlp_output_norm = block_norm(prefix + names_.mlp_output_norm);
     }
     weights.up = stack(with(prefix, names_.up), up_rows(), hidden, config_.mlp_bias);
     weights.down = stack({prefix + names_.down}, {hidden}, config_.ffn_size, config_.mlp_bias);
@@ -283,7 +302,8 @@ class Source final : public decoder::WeightSource {
       weights.project_in = stack({names_.project_in}, {hidden}, config_.embedding_size, false);
       weights.project_out = stack({names_.project_out}, {config_.embedding_size}, hidden, false);
     }
-    if (config_.final_norm) weights.final_norm = norm(names_.final_norm, hidden, config_.norm.bias);
+    if (config_.final_norm) weights.final_norm = block_norm(names_.final_norm);
+    if (config_.embedding_scale) weights.embedding_scale = vector(names_.embedding_scale, 1);
     if (config_.head_bias) {
       weights.head_bias = whole(files_.find(names_.head + ".bias", {config_.vocab_size}), {config_.vocab_size});
     }
@@ -300,6 +320,7 @@ class Source final : public decoder::WeightSource {
   decoder::Room* room_ = nullptr;  // of what is being loaded
   OuterWeights outer_;
   LayerWeights layer_;
+  std::int64_t loaded_ = -1;  // the layer that is in its room
 };
 
 }  // namespace
@@ -311,6 +332,10 @@ Config read_config(const std::filesystem::path& directory) {
     json.refuse("quantization_config", "asks for quantised weights, which are not read");
   }
   Config config = family.config(json);
+  constexpr std::int64_t kWidest = std::int64_t{1} << 24;
+  if (config.query_width() > kWidest || config.kv_width() > kWidest) {
+    json.refuse("head_dim", fmt::format("{} in {} heads is wider than any model", config.head_dim, config.n_heads));
+  }
   if (config.n_heads % config.n_kv_heads != 0) {
     json.refuse("num_key_value_heads", fmt::format("{} does not divide {} heads", config.n_kv_heads, config.n_heads));
   }
@@ -320,6 +345,15 @@ Config read_config(const std::filesystem::path& directory) {
 std::unique_ptr<decoder::WeightSource> open_weights(const std::filesystem::path& directory, const Config& config) {
   const Family& family = family_of(ConfigJson::load(directory / "config.json"));
   return std::make_unique<Source>(directory, config, family.names(config));
+}
+
+std::vector<std::int32_t> end_tokens(const std::filesystem::path& directory) {
+  for (const char* name : {"generation_config.json", "config.json"}) {
+    if (!std::filesystem::exists(directory / name)) continue;
+    std::vector<std::int32_t> ids = ConfigJson::load(directory / name).ids("eos_token_id");
+    if (!ids.empty()) return ids;
+  }
+  return {};
 }
 
 }  // namespace headroom::huggingface

@@ -10,10 +10,10 @@ void rotary(const Tensor& cos, const Tensor& sin, const AttentionShape& shape, b
   check_same_dtype("rotary", cos, sin, qkv);
   check_elements("rotary", "qkv", qkv, shape.rows() * shape.qkv_width());
   const std::int64_t half = cos.columns();
-  HEADROOM_CHECK(2 * half <= shape.head_dim && sin.columns() == half && cos.rows() >= shape.seq &&
-                     sin.rows() >= shape.seq,
-                 "rotary: tables {} and {} for {} positions of heads of {}", cos.shape().text(), sin.shape().text(),
-                 shape.seq, shape.head_dim);
+  HEADROOM_CHECK(
+      2 * half <= shape.head_dim && sin.columns() == half && cos.rows() >= shape.seq && sin.rows() >= shape.seq,
+      "rotary: tables {} and {} for {} positions of heads of {}", cos.shape().text(), sin.shape().text(), shape.seq,
+      shape.head_dim);
   dispatch(qkv.dtype(), [&]<class T>() {
     const T* cosines = cos.data<T>();
     const T* sines = sin.data<T>();

@@ -5,7 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "campaign/runs.h"
 #include "tests/campaign/campaign_support.h"
+#include "tests/source_dir.h"
 
 namespace headroom::campaign {
 namespace {
@@ -30,6 +32,7 @@ if [ "$1" = preflight ]; then
   [ -z "${UNFIT-}" ] || echo "$UNFIT" >"$2"
   exit "${PREFLIGHT-0}"
 fi
+[ -z "${SAVES-}" ] || mkdir -p "$SAVES"
 [ "${TRAIN-0}" = hang ] || exit "${TRAIN-0}"
 sleep 60 &
 trap 'echo "ranks got USR1" >>"$CALLS"; kill %1; exit 75' USR1
@@ -40,15 +43,25 @@ wait
 
 constexpr const char* kScheduler = R"sh(#!/bin/bash
 echo "$(basename "$0") $*" >>"$CALLS"
-[ "$(basename "$0")" = scontrol ] && exit "${SCONTROL-0}"
-echo "${EXCLUDED-(null)}"
+case "$(basename "$0") $*" in
+  "scontrol requeue"*) exit "${SCONTROL-0}" ;;
+  "scontrol show hostnames"*) tr , '\n' <<<"$3" ;;
+  squeue*) echo "${EXCLUDED-(null)}" ;;
+  sinfo*) printf '%s\n' ${NODES-n1 n2 n3 n7} ;;
+esac
+)sh";
+
+// Waiting for the scheduler takes no time.
+constexpr const char* kSleep = R"sh(#!/bin/bash
+[ "$1" = 15 ] || exec /bin/sleep "$@"
 )sh";
 
 class Scripts : public testing::Test, protected SampleCampaign {
  protected:
   Scripts() {
     for (const char* name : {"srun", "mpirun"}) program(std::string("bin/") + name, kLauncher);
-    for (const char* name : {"scontrol", "squeue"}) program(std::string("bin/") + name, kScheduler);
+    for (const char* name : {"scontrol", "squeue", "sinfo"}) program(std::string("bin/") + name, kScheduler);
+    program("bin/sleep", kSleep);
     program_ = program("head room/head'room", kRanks);
   }
 
@@ -63,7 +76,8 @@ class Scripts : public testing::Test, protected SampleCampaign {
   Captured run(const std::string& text, const std::string& environment, const std::string& meanwhile) const {
     const auto file = scratch.file("job", text);
     return bash("export PATH=" + word(scratch / "bin") + ":$PATH CALLS=" + word(scratch / "calls") +
-                " SLURM_JOB_ID=40 SLURM_ARRAY_JOB_ID=40 SLURM_ARRAY_TASK_ID=1 SLURM_JOB_NODELIST='n[1-2]' " +
+                " SLURM_JOB_ID=40 SLURM_ARRAY_JOB_ID=40 SLURM_ARRAY_TASK_ID=1 SLURM_JOB_NODELIST='n[1-2]' "
+                "SLURM_JOB_NUM_NODES=2 SLURM_JOB_PARTITION=debug " +
                 environment + "\nbash " + word(file) + " " + arguments_ + " & script=$!\n" + meanwhile +
                 "\nwait $script");
   }
@@ -159,6 +173,22 @@ TEST_F(SlurmJob, IsAnArrayWhereSeedsCanBeTasks) {
   EXPECT_THAT(slurm_text(), HasSubstr("#SBATCH --array=1-3 "));
 }
 
+// The whole of it, as a cluster's user would read it.
+TEST(SlurmJobOfLlama1B, ReadsAsItsExampleDoes) {
+  const std::filesystem::path configs = std::filesystem::path(test::source_dir()) / "configs";
+  const Spec spec = load_spec(configs / "campaigns/llama-1b.toml");
+  const Site site = load_site(configs / "sites/gpu-cluster.toml");
+  Spec settled_spec = spec;
+  settled_spec.resources = settled(spec.resources, site);
+  const std::filesystem::path directory = "/scratch/me/campaigns/llama-1b";
+  const Campaign campaign =
+      describe_campaign(directory, settled_spec, expand(settled_spec, directory / "runs"), site, "srun");
+  const std::string text =
+      slurm_script(campaign, job_plans(campaign, "tvr").front(), "/home/me/headroom/build/headroom");
+  const std::filesystem::path example = std::filesystem::path(test::source_dir()) / "docs/examples/llama-1b-tvr.sbatch";
+  EXPECT_EQ(text, test::content_of(example)) << "if this is meant, write it to " << example;
+}
+
 // ---- what the job does ----
 TEST_F(SlurmJob, ChecksItsNodesTrainsAndSaysSo) {
   EXPECT_EQ(job(), 0);
@@ -168,9 +198,9 @@ TEST_F(SlurmJob, ChecksItsNodesTrainsAndSaysSo) {
   EXPECT_EQ(said.submission, "sample/tvr#1");
   EXPECT_EQ(said.nodes, "n[1-2]");
   const std::string directory = campaign.directory.string();
-  EXPECT_THAT(calls(),
-              AllOf(HasSubstr("srun --mpi=pmix "), HasSubstr("headroom preflight --directory " + directory + "/runs "),
-                    EndsWith("headroom train " + directory + "/configs/tvr-seed1.toml --resume\n")));
+  EXPECT_THAT(calls(), AllOf(HasSubstr("srun --mpi=pmix "),
+                             HasSubstr("headroom preflight --device cpu --directory " + directory + "/runs "),
+                             EndsWith("headroom train " + directory + "/configs/tvr-seed1.toml --resume\n")));
 }
 
 // Its answer was lost on the way, and the scheduler held it back for longer than anybody looked for it.
@@ -184,8 +214,12 @@ TEST_F(SlurmJob, ThatWasSubmittedAgainLeavesTheRunToTheNewerOne) {
   EXPECT_EQ(job(), 0);
   EXPECT_EQ(events(), "started ended:0") << "#2 is another run's";
   submitting("sample/tvr#3", "tvr-seed1");
+  journal.refused("tvr", "sample/tvr#3", "no");
   EXPECT_EQ(job(), 0);
-  EXPECT_EQ(events(), "started ended:0") << "and no more";
+  EXPECT_EQ(events(), "started ended:0 started ended:0") << "#3 is no job";
+  submitting("sample/tvr#4", "tvr-seed1");
+  EXPECT_EQ(job(), 0);
+  EXPECT_EQ(events(), "started ended:0 started ended:0") << "and no more";
 }
 
 TEST_F(SlurmJob, OfASingleRunHasNoTask) {
@@ -213,11 +247,24 @@ TEST_F(SlurmJob, IsGivenUpWhereItWouldNot) {
   EXPECT_THAT(calls(), Not(HasSubstr("scontrol")));
 }
 
-TEST_F(SlurmJob, IsGivenUpWhenItsRestartsAreUsedUp) {
-  campaign.budget.restarts = 2;
-  EXPECT_EQ(job("TRAIN=75 SLURM_RESTART_COUNT=1"), 75);
-  EXPECT_EQ(job("TRAIN=75 SLURM_RESTART_COUNT=2"), 75);
+TEST_F(SlurmJob, IsGivenUpWhenItHasBegunTooOftenWithoutANewCheckpoint) {
+  campaign.budget.restarts = 1;
+  EXPECT_EQ(job("TRAIN=75"), 75);
+  EXPECT_EQ(job("TRAIN=75"), 75);
   EXPECT_EQ(events(), "started requeued:75 started gave up:75");
+  Journal(campaign).retried(campaign.runs[0]);
+  EXPECT_EQ(job("TRAIN=75"), 75);
+  EXPECT_THAT(events(), EndsWith("retried:0 started requeued:75")) << "counted anew";
+}
+
+TEST_F(SlurmJob, ThatGetsAsFarAsANewCheckpointMayBeginAgainAsOftenAsItTakes) {
+  campaign.budget.restarts = 0;
+  for (const char* step : {"step-00000010", "step-00000020", "step-00000030"}) {
+    EXPECT_EQ(job("TRAIN=75 SAVES=" + word(campaign.run_directory("tvr-seed1") / "checkpoints" / step)), 75);
+  }
+  EXPECT_EQ(events(), "started requeued:75 started requeued:75 started requeued:75");
+  EXPECT_EQ(job("TRAIN=75"), 75);
+  EXPECT_THAT(events(), EndsWith("started gave up:75")) << "and this one did not";
 }
 
 TEST_F(SlurmJob, ThatCannotBeRequeuedIsGivenUp) {
@@ -235,6 +282,22 @@ TEST_F(SlurmJob, OnUnfitNodesDoesNotTrainAndLeavesThemOut) {
 TEST_F(SlurmJob, KeepsTheNodesThatItLeavesOutAlready) {
   EXPECT_EQ(job("PREFLIGHT=7 UNFIT=n2 EXCLUDED=n7"), 7);
   EXPECT_THAT(calls(), HasSubstr("scontrol update JobId=40_1 ExcNodeList=n2,n7\n"));
+}
+
+TEST_F(SlurmJob, KeepsUnfitNodesWhereTooFewWouldBeLeft) {
+  EXPECT_EQ(job("PREFLIGHT=75 UNFIT=n2 NODES='n1 n2'"), 75);
+  EXPECT_THAT(calls(), Not(HasSubstr("ExcNodeList")));
+  EXPECT_THAT(calls(), Not(HasSubstr("--tolerate-slow")));
+  EXPECT_EQ(job(), 0);
+  EXPECT_THAT(calls(), HasSubstr("--tolerate-slow\n")) << "from now on";
+}
+
+TEST_F(SlurmJob, WaitsForASchedulerThatIsAway) {
+  program("bin/scontrol",
+          "#!/bin/bash\necho \"scontrol $*\" >>\"$CALLS\"\n"
+          "[ \"$(grep -c 'scontrol requeue' \"$CALLS\")\" -ge 3 ]\n");
+  EXPECT_EQ(job("TRAIN=75"), 75);
+  EXPECT_EQ(events(), "started requeued:75");
 }
 
 TEST_F(SlurmJob, WhoseConfigIsRefusedByThePreflightIsGivenUp) {
@@ -263,9 +326,25 @@ TEST_F(SlurmJob, ThatWasAskedToStopBeforeItBeganDoesNotTrain) {
 }
 
 TEST_F(SlurmJob, ThatTheSchedulerEndsIsCancelled) {
-  EXPECT_EQ(job("TRAIN=hang", when_training("kill -TERM $script")), 75);
+  // To the ranks as well, as slurmd sends it.
+  EXPECT_EQ(job("TRAIN=hang", when_training("ranks=$(pgrep -P $script)\nkill -TERM $script $ranks")), 143);
   EXPECT_THAT(calls(), AllOf(HasSubstr("ranks got TERM\n"), Not(HasSubstr("scontrol"))));
-  EXPECT_EQ(events(), "started cancelled:75");
+  EXPECT_EQ(events(), "started cancelled:143");
+}
+
+// The warning came, but the ranks had not saved themselves when the time was over.
+TEST_F(SlurmJob, ThatIsOutOfTimeGoesOnFromItsNewestCheckpoint) {
+  campaign.resources.seconds = 5;  // over at once: Slurm's own clock begins before the script's
+  EXPECT_EQ(job("TRAIN=hang", when_training("ranks=$(pgrep -P $script)\nkill -TERM $script $ranks")), 143);
+  EXPECT_EQ(events(), "started requeued:143");
+  EXPECT_THAT(calls(), HasSubstr("scontrol requeue 40_1\n"));
+}
+
+TEST_F(SlurmJob, SubmittedByHandTrains) {
+  Journal(campaign).begin_submission("tvr", {"sample/tvr#1", {{"tvr-seed1", "1"}}, {}, false});
+  const Captured ended = run(slurm_text(), "", "");
+  EXPECT_EQ(ended.status, 0) << ended.errors;
+  EXPECT_EQ(events(), "started ended:0");
 }
 
 TEST_F(SlurmJob, ASitesOwnLinesMayUseWhatIsNotSet) {

@@ -93,7 +93,7 @@ TEST_F(CampaignFile, IsRefusedWithThePlaceAndASuggestion) {
   EXPECT_THAT(refusal(kHead), HasSubstr("variants is missing"));
   EXPECT_THAT(refusal(kHead + "[variants]\n"), HasSubstr("no variant"));
   EXPECT_THAT(refusal(kHead + "[variants]\n\"a b\" = {}\n"), HasSubstr("'a b'"));
-  EXPECT_THAT(refusal(kHead + "seeds = [1, 1]\n" + variants), HasSubstr("each once"));
+  EXPECT_THAT(refusal(kHead + "seeds = [1, 1]\n" + variants), HasSubstr("none twice"));
   EXPECT_THAT(refusal(kHead + variants + "[axes]\noptim.lr = 1\n"), HasSubstr("a list of values"));
   EXPECT_THAT(refusal(kHead + variants + "[axes]\noptim.lr = [1.0, 1.0]\n"), HasSubstr("twice"));
   EXPECT_THAT(refusal(kHead + variants + "[set]\nseed = 3\n"), HasSubstr("seeds = ["));
@@ -143,7 +143,7 @@ TEST_F(CampaignFile, HasDefaults) {
   EXPECT_EQ(plain.resources.ranks(), 1);
   EXPECT_EQ(plain.resources.seconds, 24 * 3600);
   EXPECT_EQ(plain.resources.warning, 300);
-  EXPECT_EQ(plain.budget.restarts, 20);
+  EXPECT_EQ(plain.budget.restarts, 5);
   EXPECT_EQ(plain.report.ratio, 1000.0);
 }
 

@@ -12,6 +12,7 @@
 #include "campaign/local_executor.h"
 #include "campaign/run_progress.h"
 #include "campaign/status_table.h"
+#include "tests/data/support.h"
 #include "tests/scratch.h"
 
 namespace headroom::campaign {
@@ -140,10 +141,20 @@ TEST(State, RestartsCountSinceTheRunWasLastAskedFor) {
   EXPECT_EQ(here({kStarted, kStarted, told(AttemptEvent::retried), kStarted}, true).restarts, 0);
 }
 
+TEST(State, StartsInVainCountSinceTheLastNewCheckpoint) {
+  Attempt saved = told(AttemptEvent::requeued, 75);
+  saved.progress = true;
+  EXPECT_EQ(here({}).starts_in_vain, 0);
+  EXPECT_EQ(here({kStarted, told(AttemptEvent::requeued, 75), kStarted}, true).starts_in_vain, 2);
+  EXPECT_EQ(here({kStarted, saved, kStarted}, true).starts_in_vain, 1);
+  EXPECT_EQ(here({kStarted, kStarted, told(AttemptEvent::retried)}).starts_in_vain, 0);
+}
+
 TEST(ExitWords, NameCodesAndSignals) {
   EXPECT_EQ(exit_words(6), "exit code 6 (diverged)");
   EXPECT_EQ(exit_words(99), "exit code 99");
   EXPECT_EQ(exit_words(137), "ended by signal 9");
+  EXPECT_EQ(exit_words(233), "exit code 233") << "srun's own";
 }
 
 // ---- the queue ----
@@ -157,8 +168,16 @@ TEST(Queue, IsReadFromSqueuesLines) {
   EXPECT_EQ(queue[1].nodes, "n[1-2]");
   EXPECT_EQ(queue[1].comment, "c/tvr#1@ab");
   EXPECT_FALSE(queue[2].waits());
-  EXPECT_EQ(find_job(queue, "12_2"), &queue[2]);
-  EXPECT_EQ(find_job(queue, "12"), nullptr);
+  EXPECT_EQ(find_job(queue, "12_2", "c/tvr#1@ab"), &queue[2]);
+  EXPECT_EQ(find_job(queue, "12", "c/tvr#1@ab"), nullptr);
+}
+
+TEST(Queue, AJobOfAnotherSubmissionIsNotTakenForOurs) {
+  const Queue queue = {{"12", "RUNNING", "None", "n1", "small/tvr#1@0a1b2c3d"},
+                       {"13", "RUNNING", "None", "n1", "billed"}};
+  EXPECT_EQ(find_job(queue, "12", "small/tvr#1@0a1b2c3d"), &queue[0]);
+  EXPECT_EQ(find_job(queue, "12", "small/kv#4@0a1b2c3d"), nullptr) << "a cluster that numbers from 1 again";
+  EXPECT_EQ(find_job(queue, "13", "small/kv#4@0a1b2c3d"), &queue[1]) << "the site writes comments of its own";
 }
 
 TEST(Queue, WithoutTaskIsTheArraysNumber) {
@@ -306,7 +325,7 @@ TEST(StatusJson, HasNullForWhatIsNotKnown) {
     EXPECT_TRUE(nothing[key].is_null()) << key;
   }
   runs[0].progress = RunProgress{40, std::numeric_limits<double>::quiet_NaN(), 1234.0, 0.5, 77.0};
-  runs[0].state = {Phase::running, "n1", "12_1", 3, 0};
+  runs[0].state = {Phase::running, "n1", "12_1", 3, 1, 0};
   const auto known = status_json(campaign, runs)["runs"][0];
   EXPECT_TRUE(known["loss"].is_null());
   EXPECT_EQ(known["job"], "12_1");
@@ -316,9 +335,9 @@ TEST(StatusJson, HasNullForWhatIsNotKnown) {
 
 TEST(Slots, ShareTheCoresOut) {
   Resources resources;
-  const auto lists = [&](const std::vector<int>& cores) {
+  const auto lists = [&](const std::vector<int>& cores, std::size_t runs = 18) {
     std::vector<std::string> all;
-    for (const Slot& slot : slots_of(resources, cores)) all.push_back(slot.core_list());
+    for (const Slot& slot : slots_of(resources, {cores, {}}, runs)) all.push_back(slot.core_list());
     return all;
   };
   EXPECT_THAT(lists({0, 1}), ElementsAre("0", "1"));
@@ -330,6 +349,22 @@ TEST(Slots, ShareTheCoresOut) {
   resources = {};
   resources.ranks_per_node = 4;
   EXPECT_THAT(lists({0, 1}), ElementsAre("0,1")) << "one run at a time where not even one has a core a rank";
+  resources = {};
+  EXPECT_THAT(lists({0, 1, 2, 3, 4, 5}, 2), ElementsAre("0,1,2", "3,4,5")) << "no more than runs";
+}
+
+TEST(Slots, GetGpusOfTheirOwn) {
+  Resources resources;
+  resources.gpus_per_node = resources.ranks_per_node = 2;
+  const Machine machine{{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}, {"4", "5", "GPU-abc", "7", "8"}};
+  const std::vector<Slot> slots = slots_of(resources, machine, 18);
+  ASSERT_EQ(slots.size(), 2U) << "though there are cores for five";
+  EXPECT_EQ(slots[0].gpu_list(), "4,5");
+  EXPECT_EQ(slots[1].gpu_list(), "GPU-abc,7");
+  resources.at_once = 3;
+  test::expect_error([&] { slots_of(resources, machine, 18); }, ExitCode::bad_config, {"at_once = 3", "5 GPUs"});
+  resources.at_once = 0;
+  test::expect_error([&] { slots_of(resources, {{0, 1}, {"0"}}, 18); }, ExitCode::bad_config, {"2 GPUs", "has 1"});
 }
 
 }  // namespace

@@ -213,7 +213,7 @@ TEST_F(Submission, ThatIsRefusedLeavesTheOnesBeforeAndIsMadeLater) {
   scheduler("refused", "tvr\n");
   const Outcome refused = run();
   EXPECT_EQ(refused.status, 2);
-  EXPECT_THAT(refused.output, AllOf(HasSubstr("Invalid account"), HasSubstr("101, 102 before this stay"),
+  EXPECT_THAT(refused.output, AllOf(HasSubstr("Invalid account"), HasSubstr("jobs 101, 102 were submitted, and stay"),
                                     HasSubstr("again submits what is left")));
   EXPECT_THAT(queued(), ElementsAre("101_1", "101_2", "102_1", "102_2"));
   EXPECT_EQ(state("tvr-seed1"), "waiting");
@@ -284,9 +284,9 @@ TEST_F(Submission, IsNotMadeWhereTheSchedulerDoesNotAnswer) {
 TEST_F(Submission, ThatThePartitionWouldKeepForEverIsRefusedBeforeIt) {
   scheduler("nodes", "");
   EXPECT_THAT(run().output, HasSubstr("partition p does not exist"));
-  scheduler("nodes", "30:00|3\n30:00|1\n");
+  scheduler("nodes", "10:00|3\n30:00|4\n");
   EXPECT_THAT(run().output, AllOf(HasSubstr("00:30:00"), HasSubstr("1-00:00:00")));
-  scheduler("nodes", "Notice | maintenance on Monday\ninfinite|3\ninfinite|1\n");
+  scheduler("nodes", "Notice | maintenance on Monday\ninfinite|3\n30:00|4\n");
   write_file("resources.nodes = 5\n[set]\ntrain.global_batch = 10\n");
   const Outcome small = run();
   EXPECT_EQ(small.status, 3);
@@ -300,7 +300,7 @@ TEST_F(Submission, IsTakenBackByStopAndMadeAgainByRun) {
   const Outcome stopped = campaign("stop");
   EXPECT_EQ(stopped.status, 0) << stopped.output;
   EXPECT_THAT(calls(), AllOf(HasSubstr("scancel --batch --signal=USR1 101_1\n"),
-                             HasSubstr("scancel 101_2 102_1 102_2 103_1 103_2\n")));
+                             HasSubstr("scancel --state=PENDING 101_2 102_1 102_2 103_1 103_2\n")));
   says("plain-seed1", "started", 0, "101_1");
   says("plain-seed1", "stopped", 75, "101_1");
   is_gone("101_1");

@@ -170,7 +170,7 @@ TEST_F(Campaign, StopOfOneRunLeavesTheOthersAlone) {
                                 "$driver || exit 3; done\n" +
                                 command("stop", "plain-seed1") + "\nwait $driver");
   EXPECT_EQ(stopped.status, 75) << stopped.output;
-  EXPECT_THAT(stopped.output, HasSubstr("1 run asked to save and end"));
+  EXPECT_THAT(stopped.output, HasSubstr("1 running asked to save and end"));
   EXPECT_THAT(campaign("status").output, AllOf(HasSubstr("3 finished"), HasSubstr("1 stopped")));
   ASSERT_EQ(campaign("run").status, 0);
   expect_all_trained_once();
@@ -183,7 +183,7 @@ TEST_F(Campaign, ARunThatKeepsDyingIsGivenUpWhenItsRestartsAreUsedUp) {
               .string();
   const Outcome given_up = shell(kAsRoot + "export HEADROOM_REHEARSE='kill step=3'\n" + command("run"));
   EXPECT_EQ(given_up.status, 7) << given_up.output;
-  EXPECT_THAT(given_up.output, HasSubstr("after 1 restarts: ended by signal 9"));
+  EXPECT_THAT(given_up.output, HasSubstr("after 1 restart: ended by signal 9"));
   const std::string all = attempts("plain-seed1");
   EXPECT_EQ(std::count(all.begin(), all.end(), '\n'), 5) << "started, requeued, started, requeued, gave up: " << all;
   EXPECT_THAT(campaign("retry").output, HasSubstr("1 run to begin again"));

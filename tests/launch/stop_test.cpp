@@ -87,15 +87,32 @@ TEST(Stop, ARunThatIsStoppedManyTimesEndsLikeOneThatIsNot) {
   EXPECT_EQ(results_of(here.run("stopped")), results_of(here.run("whole")));
 }
 
-TEST(Stop, ASecondSignalEndsTheProcessAtOnce) {
+// The script's words that send the signal to $pid until it is gone.
+std::string again_and_again(const std::string& signal) {
+  return "while kill -" + signal + " $pid 2>/dev/null; do :; done; wait $pid";
+}
+
+TEST(Stop, ASecondInterruptEndsTheProcessAtOnce) {
   const Workspace here;
   // A rank that hangs cannot save itself.
   const std::string config = here.config("run", kSettings);
-  const Outcome outcome =
-      shell("run=" + here.run("run").string() + "\nHEADROOM_REHEARSE='hang step=3' " HEADROOM_BINARY " train " +
-            config + " & pid=$!\nuntil " + steps_reach(2) +
-            "; do kill -0 $pid || exit 3; done\nkill -TERM $pid; kill -INT $pid; wait $pid");
-  EXPECT_THAT(outcome.status, testing::AnyOf(128 + SIGTERM, 128 + SIGINT)) << outcome.output;  // whichever came second
+  const Outcome outcome = shell(
+      "run=" + here.run("run").string() + "\nHEADROOM_REHEARSE='hang step=3' " HEADROOM_BINARY " train " + config +
+      " & pid=$!\nuntil " + steps_reach(2) + "; do kill -0 $pid || exit 3; done\n" + again_and_again("INT"));
+  EXPECT_EQ(outcome.status, 128 + SIGINT) << outcome.output;
+}
+
+// Schedulers warn and then terminate, scripts pass on what they get: none of it may cut the checkpoint short.
+TEST(Stop, OtherSignalsMayComeAgainAndAgain) {
+  const Workspace here;
+  for (const char* signal : {"USR1", "TERM"}) {
+    const std::string name = std::string("run-") + signal;
+    const Outcome outcome =
+        shell("run=" + here.run(name).string() + "\n" HEADROOM_BINARY " train " + here.config(name, kSettings) +
+              " & pid=$!\nuntil " + steps_reach(3) + "; do kill -0 $pid || exit 3; done\n" + again_and_again(signal));
+    EXPECT_EQ(outcome.status, kRequeue) << outcome.output;
+    EXPECT_THAT(outcome.output, HasSubstr("checkpoint"));
+  }
 }
 
 TEST(Stop, ASignalOfTheUsersChoiceIsLeftAloneWhenNotChosen) {

@@ -175,14 +175,14 @@ TEST(Train, ARunThatWasKilledGoesOnToTheSameBits) {
   const std::string settings = " --set train.steps=1000 --set checkpoint.every=30";
   ASSERT_EQ(headroom_ranks(2, "train " + here.config("whole") + settings).status, 0);
 
-  // Rank 0, which the lock names, is killed as soon as fifty steps are there: a condition, not a time.
+  // Rank 0, which the lock names, is killed as soon as fifty steps and a checkpoint are there: a condition, not a time.
   const std::string config = here.config("killed");
   const std::string run = here.run("killed").string();
   const Outcome killed = shell(HEADROOM_MPIRUN " 2 " HEADROOM_BINARY " train " + config + settings +
                                " & launcher=$!\n"
                                "until [ \"$(wc -l < " +
-                               run +
-                               "/metrics.jsonl 2>/dev/null || echo 0)\" -gt 50 ]; do\n"
+                               run + "/metrics.jsonl 2>/dev/null || echo 0)\" -gt 50 ] && [ -d " + run +
+                               "/checkpoints/step-00000030 ]; do\n"
                                "  kill -0 $launcher || exit 3\n"
                                "done\n"
                                "kill -KILL $(sed 's/process \\([0-9]*\\) .*/\\1/' " +

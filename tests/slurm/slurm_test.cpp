@@ -127,8 +127,12 @@ TEST_F(Slurm, StopSavesWhatRunsTakesOutWhatWaitsAndRunGoesOn) {
   ASSERT_EQ(campaign.state("plain-seed2"), "queued");
   const Outcome stopped = campaign("stop");
   ASSERT_EQ(stopped.status, 0) << stopped.output;
+  const Outcome impatient = campaign("stop");
+  ASSERT_EQ(impatient.status, 0) << impatient.output << " (and the checkpoint is not cut short)";
   ASSERT_TRUE(campaign.reaches("plain-seed1", "stopped")) << campaign.log("plain-seed1");
   EXPECT_EQ(campaign.state("plain-seed2"), "stopped");
+  EXPECT_EQ(campaign.events("plain-seed1"), "started stopped");
+  EXPECT_THAT(campaign.log("plain-seed1"), HasSubstr("stopped by SIGUSR1"));
   EXPECT_LT(steps_in(campaign.run_directory("plain-seed1")), 8);
   ASSERT_EQ(campaign("run").status, 0);
   ASSERT_TRUE(campaign.all_finished()) << campaign.log("plain-seed1");
@@ -162,15 +166,54 @@ TEST_F(Slurm, ProcessesThatFindNobodyAreRefusedWithTheReason) {
   const Cluster cluster(2);
   const std::string config = here.config("lonely");
   const Outcome lonely = cluster.run("timeout 30 srun --mpi=none -N2 -n4 " HEADROOM_BINARY " train " + config);
-  EXPECT_EQ(lonely.status, 7) << lonely.output;
+  EXPECT_EQ(lonely.status, 2) << lonely.output;
   EXPECT_THAT(lonely.output, AllOf(HasSubstr("4 processes"), HasSubstr("PMIx"), HasSubstr("srun --mpi=pmix")));
   EXPECT_FALSE(std::filesystem::exists(here.run("lonely")));
 }
 
-TEST_F(Slurm, ARunThatCannotSucceedIsGivenUp) {
+// More time and other nodes would not help.
+TEST_F(Slurm, ARunWhoseRanksFindNobodyIsGivenUpAtOnce) {
+  const Cluster cluster(2);
+  const SlurmCampaign campaign(here, cluster, "resources.ranks_per_node = 2\n" + std::string(kOneRun), "",
+                               "launch.launcher = \"srun\"\nlaunch.srun_options = [\"--mpi=none\"]");
+  const Outcome waited = campaign("run", "--wait");
+  EXPECT_EQ(waited.status, 2) << waited.output;
+  EXPECT_EQ(campaign.events("plain-seed7"), "started ended");
+  EXPECT_THAT(campaign.log("plain-seed7"), AllOf(HasSubstr("2 processes"), HasSubstr("PMIx")));
+}
+
+// Whatever the caller's own settings leave out of squeue's answer.
+TEST_F(Slurm, NothingIsSubmittedTwiceForVariablesOfTheCaller) {
   const Cluster cluster(1);
-  const SlurmCampaign campaign(here, cluster, std::string(kOneRun) + "[set]\nbad_steps.patience = 2\n",
-                               "HEADROOM_REHEARSE = \"nan step=3-8\"\n");
+  const SlurmCampaign campaign(here, cluster, kOneRun, kSlow);
+  ASSERT_EQ(campaign("run").status, 0);
+  ASSERT_TRUE(campaign.trains("plain-seed7", 1)) << campaign.log("plain-seed7");
+  const Outcome again = cluster.run("SQUEUE_STATES=PENDING SQUEUE_PARTITION=short " HEADROOM_BINARY " campaign run " +
+                                    campaign.directory().string());
+  EXPECT_EQ(again.status, 0) << again.output;
+  EXPECT_THAT(again.output, Not(HasSubstr("job "))) << again.output;
+  ASSERT_TRUE(campaign.all_finished()) << campaign.log("plain-seed7");
+  EXPECT_EQ(campaign.events("plain-seed7"), "started ended");
+}
+
+TEST_F(Slurm, WithoutItsSchedulerACampaignStillShowsWhatItsFilesSay) {
+  const Cluster cluster(1);
+  const SlurmCampaign campaign(here, cluster, kOneRun);
+  ASSERT_EQ(campaign("run").status, 0);
+  ASSERT_TRUE(campaign.all_finished()) << campaign.log("plain-seed7");
+  const Outcome away =
+      shell("SLURM_CONF=/nowhere " HEADROOM_BINARY " campaign status " + campaign.directory().string());
+  EXPECT_EQ(away.status, 7) << away.output;
+  EXPECT_THAT(away.output, AllOf(HasSubstr("the scheduler does not answer"), HasSubstr("plain-seed7  finished")));
+}
+
+TEST_F(Slurm, ARunThatCannotSucceedIsGivenUp) {
+  const Cluster cluster(2);
+  // On several ranks, of which srun terminates those that are not gone when the first one is.
+  const SlurmCampaign campaign(
+      here, cluster,
+      "resources.nodes = 2\nresources.ranks_per_node = 2\n" + std::string(kOneRun) + "[set]\nbad_steps.patience = 2\n",
+      "HEADROOM_REHEARSE = \"nan step=3-8\"\n");
   const Outcome waited = campaign("run", "--wait");
   EXPECT_EQ(waited.status, 6) << waited.output;
   EXPECT_EQ(campaign.events("plain-seed7"), "started ended");

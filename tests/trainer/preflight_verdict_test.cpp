@@ -55,7 +55,12 @@ TEST(SlowNodes, OfARingAreThoseAllOfWhoseExchangesAreSlow) {
 PreflightFigures fit_figures() {
   PreflightFigures figures;
   for (std::size_t node = 0; node < 3; ++node) {
-    figures.ranks.push_back({node, "headroom 1", "MPI 4", "", "none", "", 1e11});
+    RankFigures& rank = figures.ranks.emplace_back();
+    rank.node = node;
+    rank.program = "headroom 1";
+    rank.libraries = "MPI 4";
+    rank.gpus = "none";
+    rank.product = 1e11;
     NodeFigures one;
     one.name = "n" + std::to_string(node + 1);
     one.ranks = {static_cast<int>(node)};
@@ -90,6 +95,22 @@ TEST(PreflightVerdict, NamesTheNodeThatLacksSomething) {
   const PreflightVerdict slow_one = judge(figures, {});
   ASSERT_THAT(slow_one.bad_nodes(), ElementsAre(0));
   EXPECT_EQ(slow_one.fitness(0), Fitness::slow);
+}
+
+TEST(PreflightVerdict, ANodeWithFewerGpusThanRanksIsBroken) {
+  PreflightFigures figures = fit_figures();
+  figures.nodes.pop_back();
+  figures.nodes[0].ranks = {0, 1};
+  figures.nodes[1].ranks = {2};
+  const auto with_gpus = [&](int each) {
+    for (RankFigures& one : figures.ranks) one.gpu_count = each;
+    return judge(figures, {}).bad_nodes();
+  };
+  EXPECT_THAT(with_gpus(2), IsEmpty());
+  EXPECT_THAT(with_gpus(1), IsEmpty()) << "shared out by the launcher";
+  figures.nodes[0].ranks = {0, 1, 2};
+  figures.nodes[1].ranks = {2};
+  EXPECT_THAT(with_gpus(2), ElementsAre(0));
 }
 
 TEST(PreflightVerdict, AClockThatIsAheadIsAWarningOnly) {

@@ -1,0 +1,23 @@
+// How sure a perplexity is, over which sequences happened to be looked at.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "analysis/study/losses.h"
+
+namespace headroom::study {
+
+struct Interval {
+  double value = 0.0;
+  double low = 0.0;  // 2.5 % and 97.5 % of the bootstrap's distribution (Efron's percentile interval)
+  double high = 0.0;
+};
+
+// Of a perplexity, and of one perplexity over another with the same sequences drawn for both. Draws depend on `seed`
+// alone.
+Interval perplexity_interval(const std::vector<SequenceLoss>& losses, int resamples, std::uint64_t seed);
+Interval ratio_interval(const std::vector<SequenceLoss>& losses, const std::vector<SequenceLoss>& reference,
+                        int resamples, std::uint64_t seed);
+
+}  // namespace headroom::study

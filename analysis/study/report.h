@@ -1,0 +1,30 @@
+// What a study found, as a directory: index.html, figures/*.svg, tables/*.csv and *.json.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "analysis/study/study.h"
+#include "data/tokenizer.h"
+
+namespace headroom::study {
+
+struct Subject {
+  std::string name;
+  std::string source;  // the directory
+  decoder::Config config;
+  std::vector<std::string> texts;    // files
+  std::string tokenizer;             // its fingerprint
+  std::vector<std::string> notes;    // what could not be had
+  std::vector<Sequences> sequences;  // of each condition
+  double seconds = 0.0;              // of the passes
+};
+
+// Writes the directory beside its place and renames it, over an earlier report only; returns index.html. Throws
+// ExitCode::usage for a place that is something else, ExitCode::disk_full.
+std::filesystem::path write_report(const std::filesystem::path& place, const Subject& subject,
+                                   const std::vector<Condition>& conditions, const Options& options,
+                                   const Tokenizer& tokenizer);
+
+}  // namespace headroom::study
