@@ -129,6 +129,10 @@ bool Tokenizer::has_bos() const {
   return implementation_->special.bos.has_value();
 }
 
+std::optional<std::int32_t> Tokenizer::eos() const {
+  return implementation_->special.eos;
+}
+
 const std::vector<std::int32_t>& Tokenizer::before() const {
   return implementation_->special.before;
 }

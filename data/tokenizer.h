@@ -54,6 +54,8 @@ class Tokenizer {
   // another matter: GPT-2 has one, and its convention puts none.
   std::int32_t bos() const;
   bool has_bos() const;
+  // Nothing where no file names one.
+  std::optional<std::int32_t> eos() const;
   // What the convention puts around a text: a tokenizer.json's post-processor says; where it says nothing,
   // tokenizer_config.json's add_bos_token and add_eos_token; where they are missing, a SentencePiece model's BOS goes
   // before, and nothing goes around byte-level BPE.

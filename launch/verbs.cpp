@@ -12,6 +12,7 @@ std::vector<std::unique_ptr<Verb>> all_verbs() {
   verbs.push_back(make_bench_verb());
   verbs.push_back(make_verify_verb());
   verbs.push_back(make_analyze_verb());
+  verbs.push_back(make_eval_verb());
   verbs.push_back(make_inspect_verb());
   verbs.push_back(make_convert_verb());
   verbs.push_back(make_forward_verb());

@@ -16,6 +16,7 @@ std::unique_ptr<Verb> make_doctor_verb();
 std::unique_ptr<Verb> make_bench_verb();
 std::unique_ptr<Verb> make_verify_verb();
 std::unique_ptr<Verb> make_analyze_verb();
+std::unique_ptr<Verb> make_eval_verb();
 std::unique_ptr<Verb> make_inspect_verb();
 std::unique_ptr<Verb> make_convert_verb();
 std::unique_ptr<Verb> make_forward_verb();

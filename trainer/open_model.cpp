@@ -16,7 +16,11 @@ namespace fs = std::filesystem;
 OpenedModel open_huggingface(const fs::path& directory) {
   const decoder::Config config = huggingface::read_config(directory);
   const std::string name = fs::weakly_canonical(directory).filename().string();
-  return {ModelKind::huggingface, name, directory, directory,
+  return {ModelKind::huggingface,
+          name,
+          directory,
+          directory,
+          {},
           std::make_unique<decoder::Decoder>(config, huggingface::open_weights(directory, config))};
 }
 
@@ -35,8 +39,13 @@ OpenedModel open_checkpoint(const fs::path& checkpoint, const fs::path& run) {
   }
   const RunConfig config = load_config(file, {});
   const decoder::Config model = decoder_config(resolved(config.model));
-  const std::string name = fmt::format("{}, step {}", config.name, read_manifest(checkpoint).step);
-  return {ModelKind::own, name, checkpoint, tokenizer_of(config),
+  const Manifest manifest = read_manifest(checkpoint);
+  const std::string name = fmt::format("{}, step {}", config.name, manifest.step);
+  return {ModelKind::own,
+          name,
+          checkpoint,
+          tokenizer_of(config),
+          manifest.identity.tokenizer,
           std::make_unique<decoder::Decoder>(model, checkpoint_weights(checkpoint, model))};
 }
 

@@ -14,9 +14,10 @@ enum class ModelKind : std::uint8_t { huggingface, own };
 
 struct OpenedModel {
   ModelKind kind;
-  std::string name;                 // for reports: the directory's, or the run's with its step
-  std::filesystem::path directory;  // of the checkpoint
-  std::filesystem::path tokenizer;  // file or directory; empty where none is known
+  std::string name;                   // for reports: the directory's, or the run's with its step
+  std::filesystem::path directory;    // of the checkpoint
+  std::filesystem::path tokenizer;    // file or directory; empty where none is known
+  std::string tokenizer_fingerprint;  // that it was trained with; empty where not known
   std::unique_ptr<decoder::Decoder> decoder;
 };
 

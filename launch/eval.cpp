@@ -1,0 +1,266 @@
+// headroom eval: how well a checkpoint predicts texts and answers questions.
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "analysis/evaluation/choice_task.h"
+#include "analysis/evaluation/decoder_scorer.h"
+#include "analysis/evaluation/perplexity.h"
+#include "analysis/evaluation/results_json.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/progress.h"
+#include "base/stopwatch.h"
+#include "base/system.h"
+#include "base/version.h"
+#include "launch/verbs.h"
+#include "trainer/open_model.h"
+
+namespace headroom {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace evaluation;
+using nlohmann::ordered_json;
+
+// Of models that say they take more, in tokens: what a window costs in attention grows with its square.
+constexpr std::int64_t kDefaultWindow = 2048;
+
+std::string file_hash(const fs::path& file) {
+  return hex_hash(read_file(file));
+}
+
+std::string number_text(double value) {
+  return std::isfinite(value) ? fmt::format("{:.4f}", value) : "not finite";
+}
+
+class EvalVerb : public Verb {
+ public:
+  EvalVerb() : Verb("eval", "Measure a checkpoint: perplexity of texts, multiple-choice tasks") {}
+
+  void declare(CLI::App& app) override {
+    app.add_option("MODEL", model_, "a Hugging Face directory, a run, or one of its checkpoints")->required();
+    app.add_option("--perplexity", texts_, "text files (UTF-8) to take the perplexity of")->type_name("FILE");
+    app.add_option("--task", tasks_, "multiple-choice tasks, one item a line")->type_name("FILE.jsonl");
+    app.add_option("--tokenizer", tokenizer_, "use this one instead of the model's own: a file, or a directory")
+        ->type_name("PATH");
+    auto* bos = app.add_flag("--bos", bos_, "put BOS before every text (default: what the model's convention puts)");
+    app.add_flag("--no-bos", no_bos_, "put nothing around a text")->excludes(bos);
+    app.add_option(
+           "--window", window_,
+           fmt::format("tokens that the model reads at once (default: of a task what the model was made for, of "
+                       "a perplexity that or {})",
+                       kDefaultWindow))
+        ->check(CLI::Range(2, 1 << 24));
+    auto* stride =
+        app.add_option("--stride", stride_, "tokens from one window's beginning to the next's (default: half a window)")
+            ->check(CLI::Range(1, 1 << 24));
+    app.add_flag("--packed", packed_, "documents joined by BOS and cut into windows, as a run's held-out text is")
+        ->excludes(stride);
+    app.add_option("--limit", limit_, "only the first so many items of a task, or windows of a text")
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));
+    app.add_option("--batch", batch_, "tokens that go through the model together (default: what 128 MiB hold)")
+        ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 24));
+    app.add_option("-o,--out", out_, "write all that was found as JSON, every item's scores included")
+        ->type_name("FILE.json");
+    app.footer(
+        "Tasks are scored as lm-evaluation-harness scores them. docs/evaluation.md has the form of a task's file, how\n"
+        "HellaSwag, PIQA, SIQA, WinoGrande, ARC and TruthfulQA are written in it, and what the numbers mean.");
+  }
+
+  ExitCode run() override {
+    if (texts_.empty() && tasks_.empty()) {
+      throw Error(ExitCode::usage, "nothing to evaluate", "Name a text with --perplexity, or a task with --task.");
+    }
+    // Files first: a mistake in the last of them should not show after hours.
+    std::vector<Task> tasks;
+    for (const fs::path& file : tasks_) tasks.push_back(read_task(file, limit_));
+    for (const fs::path& file : texts_) {
+      if (!fs::is_regular_file(file)) {
+        throw Error(ExitCode::bad_data, fmt::format("'{}' is no file", file.string()));
+      }
+    }
+    const Stopwatch watch;
+    const OpenedModel model = open_model(model_);
+    const Tokenizer tokenizer = load_tokenizer(model);
+    const TextEncoding encoding(tokenizer, special());
+    DecoderScorer scorer(*model.decoder, batch_);
+    const std::int64_t positions = model.decoder->config().max_positions;
+    check_window(model.decoder->config());
+
+    ordered_json task_results = ordered_json::array();
+    ordered_json text_results = ordered_json::array();
+    std::vector<std::vector<std::string>> task_rows;
+    std::vector<std::vector<std::string>> text_rows;
+    const std::int64_t task_window = window_ > 0 ? window_ : positions > 0 ? positions : kDefaultWindow;
+    for (std::size_t i = 0; i < tasks.size(); ++i) {
+      Bar bar(tasks[i].name);
+      const TaskResult result =
+          evaluate_task(tasks[i], tasks_[i].string(), encoding, task_window, scorer, bar.advance());
+      bar.finish();
+      for (const Metric& metric : result.metrics) {
+        task_rows.push_back({tasks[i].name, std::to_string(tasks[i].items.size()), metric.name,
+                             number_text(metric.value),
+                             metric.standard_error ? number_text(*metric.standard_error) : "-"});
+      }
+      ordered_json json = to_json(tasks[i], result);
+      json["window"] = task_window;
+      json["file"] = tasks_[i].string();
+      json["file_hash"] = file_hash(tasks_[i]);
+      task_results.push_back(std::move(json));
+    }
+    for (const fs::path& file : texts_) {
+      const PerplexityOptions options = perplexity_options(positions);
+      Bar bar(file.filename().string());
+      const PerplexityResult result = perplexity(file, encoding, options, scorer, bar.advance());
+      bar.finish();
+      text_rows.push_back({file.filename().string(),
+                           packed_ ? fmt::format("packed {}", options.window)
+                                   : fmt::format("sliding {}/{}", options.window, options.stride),
+                           std::to_string(result.scored), number_text(result.mean_nll()),
+                           number_text(result.perplexity()), number_text(result.bits_per_byte())});
+      ordered_json json = to_json(options, result);
+      json["file"] = file.string();
+      json["file_hash"] = file_hash(file);
+      text_results.push_back(std::move(json));
+    }
+
+    fmt::print("{}\n", model.name);
+    if (!task_rows.empty()) print_table({"task", "items", "metric", "value", "stderr"}, task_rows);
+    if (!text_rows.empty()) {
+      print_table({"text", "windows", "tokens", "nll/token", "perplexity", "bits/byte"}, text_rows);
+    }
+    if (!out_.empty()) {
+      ordered_json json = provenance(model, tokenizer);
+      json["seconds"] = watch.seconds();
+      json["tasks"] = std::move(task_results);
+      json["perplexity"] = std::move(text_results);
+      write_file_atomically(out_, json.dump(1) + "\n");
+      fmt::print("{}\n", out_);
+    }
+    return ExitCode::done;
+  }
+
+ private:
+  // Progress that begins when the scorer says how much there is to do.
+  class Bar {
+   public:
+    explicit Bar(std::string label) : label_(std::move(label)) {}
+    Scorer::Advance advance() {
+      return [this](std::uint64_t done, std::uint64_t total) {
+        if (!progress_) progress_.emplace(label_, total);
+        progress_->set(done);
+      };
+    }
+    void finish() {
+      if (progress_) progress_->finish();
+    }
+
+   private:
+    std::string label_;
+    std::optional<Progress> progress_;
+  };
+
+  SpecialTokens special() const {
+    return bos_ ? SpecialTokens::bos : no_bos_ ? SpecialTokens::none : SpecialTokens::convention;
+  }
+
+  Tokenizer load_tokenizer(const OpenedModel& model) const {
+    const fs::path path = tokenizer_.empty() ? model.tokenizer : fs::path(tokenizer_);
+    if (path.empty()) {
+      throw Error(ExitCode::usage, fmt::format("{} does not say which tokenizer it was trained with", model_),
+                  "Name it with --tokenizer.");
+    }
+    Tokenizer tokenizer = Tokenizer::load(path);
+    if (!model.tokenizer_fingerprint.empty() && tokenizer.fingerprint() != model.tokenizer_fingerprint) {
+      throw Error(ExitCode::bad_data,
+                  fmt::format("the tokenizer {} is {}, the model was trained with {}", path.string(),
+                              tokenizer.fingerprint(), model.tokenizer_fingerprint),
+                  "Name that one with --tokenizer.");
+    }
+    return tokenizer;
+  }
+
+  void check_window(const decoder::Config& config) const {
+    if (window_ <= config.max_positions || config.max_positions == 0) return;
+    if (config.learned_positions) {
+      throw Error(ExitCode::usage,
+                  fmt::format("--window {}: the model has {} learned positions", window_, config.max_positions));
+    }
+    fmt::print(stderr, "warning: a window of {} tokens; the model was made for {}\n", window_, config.max_positions);
+  }
+
+  PerplexityOptions perplexity_options(std::int64_t positions) const {
+    PerplexityOptions options;
+    options.kind = packed_ ? PerplexityKind::packed : PerplexityKind::sliding;
+    options.window = window_ > 0 ? window_ : positions > 0 ? std::min(positions, kDefaultWindow) : kDefaultWindow;
+    options.stride = stride_ > 0 ? stride_ : std::max<std::int64_t>(1, options.window / 2);
+    options.limit = limit_;
+    if (!packed_ && options.stride > options.window) {
+      throw Error(ExitCode::usage,
+                  fmt::format("--stride {} passes over tokens between windows of {}", options.stride, options.window),
+                  "At most a window.");
+    }
+    return options;
+  }
+
+  ordered_json provenance(const OpenedModel& model, const Tokenizer& tokenizer) const {
+    return {{"headroom", version_line()},
+            {"time", utc_time()},
+            {"host", host_name()},
+            {"model",
+             {{"name", model.name},
+              {"directory", model.directory.string()},
+              {"family", model.decoder->config().family},
+              {"computed_in", "f32"}}},
+            {"tokenizer", {{"fingerprint", tokenizer.fingerprint()}, {"pieces", tokenizer.vocab_size()}}},
+            {"special_tokens", bos_      ? "bos"
+                               : no_bos_ ? "none"
+                                         : "convention"},
+            {"limit", limit_ > 0 ? ordered_json(limit_) : ordered_json()}};
+  }
+
+  static void print_table(const std::vector<std::string>& heads, const std::vector<std::vector<std::string>>& rows) {
+    std::vector<std::size_t> widths;
+    for (std::size_t column = 0; column < heads.size(); ++column) {
+      widths.push_back(heads[column].size());
+      for (const auto& row : rows) widths[column] = std::max(widths[column], row[column].size());
+    }
+    const auto print = [&](const std::vector<std::string>& row) {
+      // Names to the left, numbers to the right.
+      for (std::size_t i = 0; i < row.size(); ++i) {
+        const bool name = heads[i] == "task" || heads[i] == "text" || heads[i] == "metric" || heads[i] == "windows";
+        fmt::print("  {}", name ? fmt::format("{:<{}}", row[i], widths[i]) : fmt::format("{:>{}}", row[i], widths[i]));
+      }
+      fmt::print("\n");
+    };
+    fmt::print("\n");
+    print(heads);
+    for (const auto& row : rows) print(row);
+  }
+
+  std::string model_;
+  std::vector<fs::path> texts_;
+  std::vector<fs::path> tasks_;
+  std::string tokenizer_;
+  std::string out_;
+  std::int64_t window_ = 0;
+  std::int64_t stride_ = 0;
+  std::int64_t limit_ = 0;
+  std::int64_t batch_ = 0;
+  bool bos_ = false;
+  bool no_bos_ = false;
+  bool packed_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_eval_verb() {
+  return std::make_unique<EvalVerb>();
+}
+
+}  // namespace headroom
