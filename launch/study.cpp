@@ -13,10 +13,29 @@
 namespace headroom {
 namespace {
 
-std::vector<std::int32_t> ids_of(const std::vector<std::filesystem::path>& files, const Tokenizer& tokenizer) {
+// Of a text that is far longer than what is looked at, stretches of whole lines spread evenly over it.
+std::string sample(std::string text, std::size_t bytes) {
+  constexpr std::size_t kStretches = 64;
+  if (text.size() <= bytes) return text;
+  std::string some;
+  for (std::size_t i = 0; i < kStretches; ++i) {
+    const std::size_t line = i == 0 ? 0 : text.find('\n', i * (text.size() / kStretches));
+    if (line == std::string::npos) break;
+    const std::size_t begin = i == 0 ? 0 : line + 1;
+    some += text.substr(begin, text.find('\n', begin + bytes / kStretches) - begin) + "\n";
+  }
+  return some.size() < text.size() ? some : text;
+}
+
+std::vector<std::int32_t> ids_of(const std::vector<std::filesystem::path>& files, const Tokenizer& tokenizer,
+                                 const study::Options& options) {
+  // A token has rarely more bytes than this on average.
+  constexpr std::size_t kBytesOfToken = 16;
+  const auto sequences = static_cast<std::size_t>(options.mean_sequences + options.evaluation_sequences);
+  const std::size_t enough = 2 * sequences * static_cast<std::size_t>(options.tokens) * kBytesOfToken;
   std::vector<std::int32_t> all;
   for (const std::filesystem::path& file : files) {
-    const std::vector<std::int32_t> ids = tokenizer.encode(read_file(file));
+    const std::vector<std::int32_t> ids = tokenizer.encode(sample(read_file(file), enough));
     all.insert(all.end(), ids.begin(), ids.end());
   }
   return all;
@@ -49,8 +68,8 @@ ExitCode run_study(const StudyRequest& request) {
     subject.notes.push_back(fmt::format("Sequences are of {} tokens, the model's context.", config.max_positions));
     options.tokens = static_cast<int>(config.max_positions);
   }
-  const std::vector<std::int32_t> text = ids_of(request.texts, tokenizer);
-  const std::vector<std::int32_t> held_out = ids_of(request.held_out, tokenizer);
+  const std::vector<std::int32_t> text = ids_of(request.texts, tokenizer, options);
+  const std::vector<std::int32_t> held_out = ids_of(request.held_out, tokenizer, options);
   subject.name = model.name;
   subject.source = request.model.string();
   subject.config = config;

@@ -23,9 +23,10 @@ constexpr const char* kSettings =
 Outcome train_and_signal(const Workspace& here, const std::string& name, int ranks, const std::string& signal,
                          const std::string& until, const std::string& more = "") {
   const std::string config = here.config(name, kSettings);
-  return shell("run=" + here.run(name).string() + "\n" + HEADROOM_MPIRUN " " + std::to_string(ranks) +
-               " " HEADROOM_BINARY " train " + config + " " + more + " & launcher=$!\n" + "until " + until +
-               "; do kill -0 $launcher || exit 3; done\n" +
+  // Steps of some length, so that a signal finds the run under way on a machine that is busy with others, too.
+  return shell("run=" + here.run(name).string() + "\nHEADROOM_REHEARSE='delay step=1-60 seconds=0.03' " +
+               HEADROOM_MPIRUN " " + std::to_string(ranks) + " " HEADROOM_BINARY " train " + config + " " + more +
+               " & launcher=$!\n" + "until " + until + "; do kill -0 $launcher || exit 3; done\n" +
                "ranks=$(pgrep -P $launcher)\n"
                "kill -" +
                signal +
