@@ -31,7 +31,8 @@ std::vector<std::int32_t> ids_of(const std::vector<std::filesystem::path>& files
                                  const study::Options& options) {
   // A token has rarely more bytes than this on average.
   constexpr std::size_t kBytesOfToken = 16;
-  const auto sequences = static_cast<std::size_t>(options.mean_sequences + options.evaluation_sequences);
+  const std::size_t sequences =
+      static_cast<std::size_t>(options.mean_sequences) + static_cast<std::size_t>(options.evaluation_sequences);
   const std::size_t enough = 2 * sequences * static_cast<std::size_t>(options.tokens) * kBytesOfToken;
   std::vector<std::int32_t> all;
   for (const std::filesystem::path& file : files) {

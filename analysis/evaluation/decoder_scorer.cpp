@@ -50,7 +50,7 @@ DecoderScorer::DecoderScorer(decoder::Decoder& decoder, std::int64_t batch_token
 
 void DecoderScorer::score(std::span<const Passage> passages, const Take& take, const Advance& advance) {
   check_passages(passages);
-  // In this order an input lies right before those that begin with it.
+  // In this order an input lies right behind those that begin with it.
   std::vector<std::size_t> order(passages.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
@@ -58,14 +58,15 @@ void DecoderScorer::score(std::span<const Passage> passages, const Take& take, c
     const auto right = input_of(passages[b]);
     return std::lexicographical_compare(left.begin(), left.end(), right.begin(), right.end());
   });
+  std::reverse(order.begin(), order.end());
   std::vector<Group> groups;
-  for (auto passage = order.rbegin(); passage != order.rend(); ++passage) {
-    const auto input = input_of(passages[*passage]);
-    const std::size_t first = passages[*passage].first - 1;
+  for (const std::size_t passage : order) {
+    const auto input = input_of(passages[passage]);
+    const std::size_t first = passages[passage].first - 1;
     if (groups.empty() || !begins_with(groups.back().input, input)) {
-      groups.push_back({input, {*passage}, first});
+      groups.push_back({input, {passage}, first});
     } else {
-      groups.back().passages.push_back(*passage);
+      groups.back().passages.push_back(passage);
       groups.back().first_row = std::min(groups.back().first_row, first);
     }
   }

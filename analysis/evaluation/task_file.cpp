@@ -86,9 +86,10 @@ class Line {
   std::vector<bool> flags(const char* key, std::size_t count) const {
     std::vector<bool> all;
     for (const json& value : array(key)) {
-      const bool number = value.is_number_integer() && (value == 0 || value == 1);
-      if (!number && !value.is_boolean()) refuse(fmt::format("has \"{}\" other than 0 and 1", key));
-      all.push_back(number ? value == 1 : value.get<bool>());
+      const auto number = value.is_number_integer() ? value.get<std::int64_t>() : -1;
+      const bool flag = number == 0 || number == 1;
+      if (!flag && !value.is_boolean()) refuse(fmt::format("has \"{}\" other than 0 and 1", key));
+      all.push_back(flag ? number == 1 : value.get<bool>());
     }
     if (all.size() != count) refuse(fmt::format("has {} of \"{}\" for {} choices", all.size(), key, count));
     return all;

@@ -2,7 +2,7 @@
 // been.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
+#include <csignal>
 
 #include "tests/launch/program.h"
 
