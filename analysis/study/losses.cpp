@@ -1,64 +1,29 @@
 #include "analysis/study/losses.h"
 
-#include <algorithm>
 #include <cmath>
-#include <limits>
 
+#include "analysis/evaluation/row_scores.h"
 #include "base/error.h"
 
 namespace headroom::study {
-namespace {
-
-// A row's log-sum-exp while its logits come piece by piece, and its target's logit.
-struct Row {
-  float largest = -std::numeric_limits<float>::infinity();
-  double sum = 0.0;  // of exp(logit - largest)
-  double target_logit = 0.0;
-  std::int32_t target = -1;  // -1: the last token, which nothing follows
-
-  void take(std::span<const float> logits, std::int64_t first_id) {
-    const float most = *std::max_element(logits.begin(), logits.end());
-    if (most > largest) {
-      sum *= std::exp(static_cast<double>(largest) - static_cast<double>(most));
-      largest = most;
-    }
-    double more = 0.0;
-    for (const float logit : logits) more += static_cast<double>(std::exp(logit - largest));
-    sum += more;
-    const std::int64_t place = target - first_id;
-    if (place >= 0 && place < std::ssize(logits)) target_logit = logits[static_cast<std::size_t>(place)];
-  }
-  double nll() const { return static_cast<double>(largest) + std::log(sum) - target_logit; }
-};
-
-}  // namespace
 
 std::vector<SequenceLoss> losses(decoder::Decoder& model, const decoder::States& features,
                                  const std::vector<const decoder::Sequence*>& sequences) {
   HEADROOM_CHECK(features.count() == sequences.size(), "{} sequences' features, {} sequences", features.count(),
                  sequences.size());
-  std::vector<Row> rows(static_cast<std::size_t>(features.rows()));
+  std::vector<evaluation::RowScores::Target> targets;
   for (std::size_t i = 0; i < sequences.size(); ++i) {
     for (std::int64_t token = 1; token < features.length(i); ++token) {
-      rows[static_cast<std::size_t>(features.start(i) + token - 1)].target =
-          (*sequences[i])[static_cast<std::size_t>(token)];
+      targets.push_back({features.start(i) + token - 1, (*sequences[i])[static_cast<std::size_t>(token)]});
     }
   }
-  model.each_logits(features, [&](const decoder::Decoder::LogitsBlock& block) {
-    const auto ids = static_cast<std::size_t>(block.logits.columns());
-    const float* logits = block.logits.data<float>();
-#pragma omp parallel for schedule(static)
-    for (std::int64_t row = 0; row < block.logits.rows(); ++row) {
-      Row& own = rows[static_cast<std::size_t>(block.first_row + row)];
-      if (own.target >= 0) own.take({logits + static_cast<std::size_t>(row) * ids, ids}, block.first_id);
-    }
-  });
+  evaluation::RowScores scores(features.rows(), std::move(targets));
+  model.each_logits(features, [&](const decoder::Decoder::LogitsBlock& block) { scores.take(block); });
   std::vector<SequenceLoss> all(sequences.size());
+  std::size_t target = 0;
   for (std::size_t i = 0; i < sequences.size(); ++i) {
-    for (std::int64_t token = 0; token + 1 < features.length(i); ++token) {
-      all[i].nll += rows[static_cast<std::size_t>(features.start(i) + token)].nll();
-      ++all[i].tokens;
-    }
+    all[i].tokens = features.length(i) - 1;
+    for (std::int64_t token = 0; token < all[i].tokens; ++token) all[i].nll -= scores.score(target++).log_prob;
   }
   return all;
 }

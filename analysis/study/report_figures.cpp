@@ -109,9 +109,8 @@ std::vector<std::size_t> shown_layers(const Condition& condition) {
     layers.insert(target);
     if (target + 1 < count) layers.insert(target + 1);
   }
-  for (std::size_t i = 0; layers.size() < std::min(kMost, count); ++i) {
-    layers.insert((i * count / std::min(kMost, count)) % count + i / kMost);
-  }
+  const std::size_t shown = std::min(kMost, count);
+  for (std::size_t i = 0; layers.size() < shown; ++i) layers.insert(i * count / shown);  // these alone are as many
   return {layers.begin(), layers.end()};
 }
 

@@ -14,7 +14,6 @@ namespace headroom::study {
 namespace {
 
 using report::Cell;
-using report::Column;
 using report::number_cell;
 using report::Table;
 using report::text_cell;
@@ -143,7 +142,7 @@ std::string intervention_note() {
   return "At each sequence's massive positions, in all massive channels of the layer. mean: of massive elements only, "
          "at position 0 and at later positions by themselves. clamp: cut to what is just not massive. control: as many "
          "activations of the median's size set to zero instead. Where a model is destroyed its perplexity says no more "
-         "than that, and enters no average.";
+         "than that.";
 }
 
 Table token_table(const Subject& subject, const std::vector<Condition>& conditions, const Tokenizer& tokenizer) {

@@ -60,6 +60,9 @@ decoder::Rope rope_of(const ConfigJson& json, std::int64_t head_dim, double thet
 decoder::Rope rope_of_table(const ConfigJson& table, const ConfigJson& top, std::int64_t head_dim, double theta,
                             double partial, bool reads_partial);
 
+// The names that LLaMA's files have, and most others.
+TensorNames llama_names();
+
 // How many layers, of which each costs memory before any weight is seen.
 std::int64_t layer_count(const ConfigJson& json, const std::string& key, std::int64_t otherwise);
 

@@ -124,25 +124,12 @@ Config gemma3(const ConfigJson& json) {
   return config;
 }
 
-TensorNames gemma_names(const Config&) {
-  TensorNames names;
-  names.prefixes = {"model."};
-  names.embedding = "embed_tokens";
-  names.final_norm = "norm";
-  names.layer = "layers.{}.";
-  names.qkv = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"};
-  names.output = "self_attn.o_proj";
-  names.up = {"mlp.gate_proj", "mlp.up_proj"};
-  names.down = "mlp.down_proj";
-  names.attention_norm = "input_layernorm";
-  names.mlp_norm = "post_attention_layernorm";
-  names.q_norm = "self_attn.q_norm";
-  names.k_norm = "self_attn.k_norm";
-  return names;
+TensorNames plain_names(const Config&) {
+  return llama_names();
 }
 
-TensorNames sandwich_names(const Config& config) {
-  TensorNames names = gemma_names(config);
+TensorNames sandwich_names(const Config&) {
+  TensorNames names = llama_names();
   names.attention_output_norm = "post_attention_layernorm";
   names.mlp_norm = "pre_feedforward_layernorm";
   names.mlp_output_norm = "post_feedforward_layernorm";
@@ -152,6 +139,6 @@ TensorNames sandwich_names(const Config& config) {
 }  // namespace
 
 const std::vector<Family> kGemmaFamilies = {
-    {"gemma", gemma, gemma_names}, {"gemma2", gemma2, sandwich_names}, {"gemma3_text", gemma3, sandwich_names}};
+    {"gemma", gemma, plain_names}, {"gemma2", gemma2, sandwich_names}, {"gemma3_text", gemma3, sandwich_names}};
 
 }  // namespace headroom::huggingface

@@ -4,6 +4,23 @@
 #include "model/huggingface/family.h"
 
 namespace headroom::huggingface {
+TensorNames llama_names() {
+  TensorNames names;
+  names.prefixes = {"model."};
+  names.embedding = "embed_tokens";
+  names.final_norm = "norm";
+  names.layer = "layers.{}.";
+  names.qkv = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"};
+  names.output = "self_attn.o_proj";
+  names.up = {"mlp.gate_proj", "mlp.up_proj"};
+  names.down = "mlp.down_proj";
+  names.attention_norm = "input_layernorm";
+  names.mlp_norm = "post_attention_layernorm";
+  names.q_norm = "self_attn.q_norm";
+  names.k_norm = "self_attn.k_norm";
+  return names;
+}
+
 namespace {
 
 using decoder::Config;
@@ -46,23 +63,6 @@ void rotary(const ConfigJson& json, Config& config) {
   config.ropes = {rope_of(json, config.head_dim, 10000.0, 1.0, false)};
 }
 
-TensorNames common_names() {
-  TensorNames names;
-  names.prefixes = {"model."};
-  names.embedding = "embed_tokens";
-  names.final_norm = "norm";
-  names.layer = "layers.{}.";
-  names.qkv = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"};
-  names.output = "self_attn.o_proj";
-  names.up = {"mlp.gate_proj", "mlp.up_proj"};
-  names.down = "mlp.down_proj";
-  names.attention_norm = "input_layernorm";
-  names.mlp_norm = "post_attention_layernorm";
-  names.q_norm = "self_attn.q_norm";
-  names.k_norm = "self_attn.k_norm";
-  return names;
-}
-
 Config llama(const ConfigJson& json) {
   Config config =
       common(json, {.vocab = 32000, .hidden = 4096, .ffn = 11008, .layers = 32, .heads = 32, .whole_heads = true});
@@ -96,7 +96,7 @@ Config phi3(const ConfigJson& json) {
 }
 
 TensorNames phi3_names(const Config&) {
-  TensorNames names = common_names();
+  TensorNames names = llama_names();
   names.qkv = {"self_attn.qkv_proj"};
   names.up = {"mlp.gate_up_proj"};
   return names;
@@ -124,7 +124,7 @@ Config olmo2(const ConfigJson& json) {
 }
 
 TensorNames olmo2_names(const Config&) {
-  TensorNames names = common_names();
+  TensorNames names = llama_names();
   names.attention_norm = "post_attention_layernorm";
   names.mlp_norm = "post_feedforward_layernorm";
   return names;
@@ -176,7 +176,7 @@ Config qwen3(const ConfigJson& json) {
 }
 
 TensorNames plain_names(const Config&) {
-  return common_names();
+  return llama_names();
 }
 
 }  // namespace
