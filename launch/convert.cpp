@@ -1,11 +1,12 @@
-// headroom convert: a model of ours in the form that other programs read.
-#include <algorithm>
+// headroom convert: a model of ours in the form that other programs read, and theirs as one of ours.
+#include <functional>
 #include <map>
 #include <string>
 
 #include "base/progress.h"
 #include "launch/verbs.h"
 #include "model/huggingface/export.h"
+#include "trainer/import_model.h"
 #include "trainer/open_model.h"
 
 namespace headroom {
@@ -15,36 +16,44 @@ using huggingface::StoredType;
 
 class ConvertVerb : public Verb {
  public:
-  ConvertVerb() : Verb("convert", "Write a checkpoint as a Hugging Face directory") {}
+  ConvertVerb() : Verb("convert", "Write a run's model as a Hugging Face directory, or one of those as a run") {}
 
   void declare(CLI::App& app) override {
-    app.add_option("checkpoint", model_, "A run, for its newest checkpoint, or one of its checkpoints")
+    app.add_option("model", model_,
+                   "A run, for its newest checkpoint, one of its checkpoints, or a Hugging Face directory")
         ->required()
-        ->type_name("CHECKPOINT");
-    app.add_option("--to", form_, "The form to write: hf")->required()->check(CLI::IsMember({"hf", "headroom"}));
+        ->type_name("MODEL");
+    app.add_option("--to", form_, "The form to write: hf, of a run; headroom, of a Hugging Face directory")
+        ->required()
+        ->check(CLI::IsMember({"hf", "headroom"}));
     app.add_option("directory", directory_, "The directory to make")->required()->type_name("DIR");
-    app.add_option("--dtype", type_, "Number format of the weights; f32 is exact")
-        ->check(CLI::IsMember({"f32", "bf16", "f16"}))
-        ->capture_default_str();
-    app.add_option("--shard-gb", shard_gb_, "The most of a file, in 10^9 bytes; what is larger is split by tensors")
-        ->check(CLI::Range(1e-6, 1e6))
-        ->capture_default_str();
-    app.add_option("--tokenizer", tokenizer_,
-                   "The model's tokenizer, a file or directory (default: what the run was trained with)");
+    type_option_ = app.add_option("--dtype", type_, "With --to hf: number format of the weights; f32 is exact")
+                       ->check(CLI::IsMember({"f32", "bf16", "f16"}))
+                       ->capture_default_str();
+    shard_option_ =
+        app.add_option("--shard-gb", shard_gb_,
+                       "With --to hf: the most of a file, in 10^9 bytes; what is larger is split by tensors")
+            ->check(CLI::Range(1e-6, 1e6))
+            ->capture_default_str();
+    app.add_option(
+        "--tokenizer", tokenizer_,
+        "The model's tokenizer, a file or directory (default: what the run was trained with, or what lies in "
+        "the Hugging Face directory)");
     app.footer(
-        "A model that LLaMA, Qwen3 or GPT-2 can express becomes a directory of theirs. With KV bias, Dynamic Tanh, a\n"
-        "learned scale of the embedding or another combination of switches it comes with its own code, which\n"
-        "transformers loads by AutoModelForCausalLM.from_pretrained(DIR, trust_remote_code=True). Every verb that\n"
-        "takes a MODEL reads either. A checkpoint of any layout does. docs/export.md has the details.");
+        "To hf: a model that LLaMA, Qwen3 or GPT-2 can express becomes a directory of theirs. With KV bias, Dynamic\n"
+        "Tanh, a learned scale of the embedding or another combination of switches it comes with its own code, which\n"
+        "transformers loads by AutoModelForCausalLM.from_pretrained(DIR, trust_remote_code=True).\n"
+        "To headroom: a model whose switches ours have (LLaMA 2, Mistral, Qwen2, Qwen3, GPT-2, OPT, and what --to hf\n"
+        "wrote) becomes a run that has not taken a step; it goes on from there at any layout of ranks:\n"
+        "    headroom train DIR/config.toml --resume --set data.corpus=CORPUS --set optim.lr=1e-5\n"
+        "Weights are exact both ways. A checkpoint of any layout will do. docs/export.md has the details.");
   }
 
-  ExitCode run() override {
-    if (form_ == "headroom") {
-      throw Error(ExitCode::usage, "a Hugging Face directory is not made a checkpoint: it has no optimizer's state",
-                  "Every verb that takes a MODEL reads the directory as it is.");
-    }
+  ExitCode run() override { return form_ == "hf" ? to_huggingface() : to_run(); }
+
+ private:
+  ExitCode to_huggingface() const {
     const OpenedModel model = open_model(model_);
-    const decoder::Config& config = model.decoder->config();
     if (model.kind == ModelKind::huggingface) {
       throw Error(ExitCode::usage, fmt::format("'{}' is a Hugging Face directory already", model_),
                   "Name a run or one of its checkpoints.");
@@ -54,30 +63,71 @@ class ConvertVerb : public Verb {
     huggingface::ExportOptions options;
     options.type = types.at(type_);
     options.shard_bytes = static_cast<std::int64_t>(shard_gb_ * 1e9);
-    options.tokenizer = tokenizer_.empty() ? model.tokenizer : std::filesystem::path(tokenizer_);
-    Progress progress("layers", static_cast<std::uint64_t>(config.n_layers));
-    const huggingface::ExportResult result =
-        huggingface::export_model(config, model.decoder->weights(), options, directory_,
-                                  [&](std::int64_t layers) { progress.set(static_cast<std::uint64_t>(layers)); });
-    progress.finish();
-    if (options.tokenizer.empty()) {
-      fmt::print(stderr, "warning: the run's tokenizer is not known; name it with --tokenizer\n");
+    options.tokenizer = tokenizer_of(model);
+    Layers layers(model);
+    const huggingface::ExportResult result = huggingface::export_model(
+        model.decoder->config(), model.decoder->weights(), options, directory_, layers.written());
+    layers.finish();
+    const std::string form = result.form.own_code() ? fmt::format("headroom with its own code ({})", result.form.reason)
+                                                    : result.form.model_type;
+    return done(fmt::format("{} as {}, {:.1f} MB", model.name, form, static_cast<double>(result.bytes) * 1e-6),
+                !options.tokenizer.empty());
+  }
+
+  ExitCode to_run() const {
+    for (const CLI::Option* option : {type_option_, shard_option_}) {
+      if (option->count() > 0) {
+        throw Error(ExitCode::usage, fmt::format("{} goes with --to hf", option->get_name()),
+                    "A run's weights are float32, in one file a rank.");
+      }
     }
-    fmt::print("{} as {}, {:.1f} MB\n", model.name,
-               result.form.own_code() ? fmt::format("headroom with its own code ({})", result.form.reason)
-                                      : result.form.model_type,
-               static_cast<double>(result.bytes) * 1e-6);
-    fmt::print("{}\n", directory_);
+    const OpenedModel model = open_model(model_);
+    if (model.kind == ModelKind::own) {
+      throw Error(ExitCode::usage, fmt::format("'{}' is a run of ours already", model_),
+                  "Its checkpoints load at any layout of ranks as they are.");
+    }
+    const std::filesystem::path tokenizer = tokenizer_of(model);
+    Layers layers(model);
+    const std::int64_t bytes =
+        import_model(model.decoder->config(), model.decoder->weights(), tokenizer, directory_, layers.written());
+    layers.finish();
+    return done(fmt::format("{} as a run at step 0, {:.1f} MB", model.name, static_cast<double>(bytes) * 1e-6),
+                !tokenizer.empty());
+  }
+
+  std::filesystem::path tokenizer_of(const OpenedModel& model) const {
+    return tokenizer_.empty() ? model.tokenizer : std::filesystem::path(tokenizer_);
+  }
+
+  ExitCode done(const std::string& what, bool tokenizer) const {
+    if (!tokenizer) fmt::print(stderr, "warning: the model's tokenizer is not known; name it with --tokenizer\n");
+    fmt::print("{}\n{}\n", what, directory_);
     return ExitCode::done;
   }
 
- private:
+  // The bar of layers that are written.
+  class Layers {
+   public:
+    explicit Layers(const OpenedModel& model)
+        : progress_("layers", static_cast<std::uint64_t>(model.decoder->config().n_layers)) {}
+
+    std::function<void(std::int64_t layers)> written() {
+      return [this](std::int64_t layers) { progress_.set(static_cast<std::uint64_t>(layers)); };
+    }
+    void finish() { progress_.finish(); }
+
+   private:
+    Progress progress_;
+  };
+
   std::string model_;
   std::string form_;
   std::string directory_;
   std::string type_ = "f32";
   std::string tokenizer_;
   double shard_gb_ = 5.0;
+  const CLI::Option* type_option_ = nullptr;
+  const CLI::Option* shard_option_ = nullptr;
 };
 
 }  // namespace

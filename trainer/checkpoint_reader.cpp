@@ -123,12 +123,14 @@ std::vector<Wanted> wanted_by(const ParameterStore& store, const OptimizerShard&
   return wanted;
 }
 
-// The rank's shard of a kind, padding 0, in the order of the optimizer state.
+// The rank's shard of a kind, padding 0, in the order of the optimizer state; 0 where the checkpoint has no such kind,
+// as a model from elsewhere has no moments.
 template <class Stored>
 std::vector<Stored> read_shard(const fs::path& checkpoint, const Manifest& manifest, const std::string& kind,
                                const std::vector<Wanted>& wanted, std::int64_t elements) {
   std::vector<Stored> numbers(static_cast<std::size_t>(elements), Stored{0});
-  read_wanted<Stored>(checkpoint, manifest, kind, wanted, numbers);
+  const bool there = std::find(manifest.kinds.begin(), manifest.kinds.end(), kind) != manifest.kinds.end();
+  if (there) read_wanted<Stored>(checkpoint, manifest, kind, wanted, numbers);
   return numbers;
 }
 
@@ -194,7 +196,8 @@ VerifiedCheckpoint verify_checkpoint(const fs::path& checkpoint, Communicator& w
 std::vector<std::string> mismatches(const Manifest& manifest, const CheckpointIdentity& identity) {
   std::vector<std::string> found;
   const auto compare = [&](const char* what, const std::string& theirs, const std::string& ours) {
-    if (theirs != ours) found.push_back(fmt::format("it was made with {} {}, this run has {}", what, theirs, ours));
+    if (!theirs.empty() && theirs != ours)
+      found.push_back(fmt::format("it was made with {} {}, this run has {}", what, theirs, ours));
   };
   compare("config", manifest.identity.config, identity.config);
   compare("training corpus", manifest.identity.train, identity.train);

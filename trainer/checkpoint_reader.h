@@ -28,10 +28,11 @@ struct VerifiedCheckpoint {
 VerifiedCheckpoint verify_checkpoint(const std::filesystem::path& checkpoint, Communicator& world);
 
 // In what respects a checkpoint belongs to another model, corpus or tokenizer, each in words; empty when it does not.
+// What its manifest leaves empty is not known of it.
 std::vector<std::string> mismatches(const Manifest& manifest, const CheckpointIdentity& identity);
 
-// Fills weights and moments of an engine of any layout. Collective. Throws ExitCode::bad_checkpoint on every rank,
-// naming file and tensor: missing, of another shape, unreadable.
+// Fills weights and moments of an engine of any layout; moments with 0 where the checkpoint has none. Collective.
+// Throws ExitCode::bad_checkpoint on every rank, naming file and tensor: missing, of another shape, unreadable.
 void load_tensors(const std::filesystem::path& checkpoint, const Manifest& manifest, Engine& engine, const Mesh& mesh);
 
 // Every logical tensor of a kind ("weights", "first_moment", "second_moment"), whole, as float64; for comparisons.

@@ -1,35 +1,21 @@
 #include "trainer/checkpoint_writer.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <functional>
-#include <map>
 #include <new>
 #include <system_error>
 
-#include "base/descriptor.h"
-#include "base/file.h"
-#include "base/file_hash.h"
 #include "base/hash.h"
 #include "base/hdf5.h"
 #include "parallel/agreement.h"
 #include "tensor/transfer.h"
+#include "trainer/checkpoint_files.h"
 
 namespace headroom {
 namespace {
 
 using nlohmann::ordered_json;
-
-constexpr const char* kWholeTensors = "tensors.h5";
-constexpr const char* kConfig = "config.toml";
-
-std::string rank_file(int rank) {
-  return fmt::format("rank-{:05}.h5", rank);
-}
 
 void copy_to_host(const Tensor& from, const Tensor& to) {
   if (from.device() != Device::cpu) {
@@ -93,27 +79,6 @@ void for_each_parameter(const std::vector<ShardPiece>& pieces, const Visit& visi
   }
 }
 
-// A file that has just been written, read back.
-Manifest::File described(const std::filesystem::path& path, std::vector<Manifest::Stretch> stretches = {}) {
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat status {};
-  if (!file || ::fstat(file.get(), &status) != 0) throw_write_error(path, "read back", errno);
-  const auto hash = [&](std::int64_t begin, std::int64_t bytes) {
-    std::uint64_t found = 0;
-    const int error =
-        hash_range(file.get(), static_cast<std::uint64_t>(begin), static_cast<std::uint64_t>(bytes), found);
-    if (error != 0) throw_write_error(path, "read back", error);
-    return hex_digits(found);
-  };
-  for (const Manifest::Stretch& stretch : stretches) {
-    if (hash(stretch.begin, stretch.bytes) == stretch.hash) continue;
-    throw Error(ExitCode::disk_full,
-                fmt::format("{}: {} reads back other than it was written", path.string(), stretch.dataset),
-                "Check the disk, or choose another place for the output.");
-  }
-  return {path.filename().string(), status.st_size, hash(0, status.st_size), std::move(stretches)};
-}
-
 // What goes wrong on the way to the disk, as an Error that all ranks can share: nothing that a thread throws may be
 // less.
 std::string write_or_fail(const std::function<std::string()>& work) {
@@ -150,33 +115,6 @@ void add_part(const std::string& text, std::int64_t index, Manifest& manifest) {
   for (const ordered_json& row : part.at("pieces")) {
     manifest.tensors[row[0].get<std::size_t>()].pieces.push_back({index, row[1], {row[2], row[3], row[4], row[5]}});
   }
-}
-
-// tensors.h5: whole tensors, put together from the ranks' files.
-template <class Stored>
-void write_whole_tensors(const std::filesystem::path& path, const Manifest& manifest) {
-  H5File file = H5File::create(path);
-  for (const std::string& kind : manifest.kinds) {
-    for (const Manifest::Tensor& tensor : manifest.tensors) {
-      const std::string dataset = kind + "/" + tensor.name;
-      std::map<std::int64_t, std::int64_t> lengths;  // of the dataset in each file
-      for (const Manifest::Piece& piece : tensor.pieces) lengths[piece.file] += piece.place.elements();
-      std::vector<H5File::Part> parts;
-      for (const Manifest::Piece& piece : tensor.pieces) {
-        const Rectangle& place = piece.place;
-        parts.push_back({.file = manifest.files[static_cast<std::size_t>(piece.file)].name,
-                         .dataset = dataset,
-                         .whole = lengths[piece.file],
-                         .begin = piece.begin,
-                         .offset = {place.row, place.column},
-                         .count = {place.rows, place.columns}});
-        parts.back().offset.resize(tensor.shape.size());
-        parts.back().count.resize(tensor.shape.size());
-      }
-      file.write_virtual<Stored>(dataset, tensor.shape, parts);
-    }
-  }
-  file.commit();
 }
 
 }  // namespace
@@ -319,7 +257,7 @@ std::string CheckpointWriter::write_rank_file() const {
   }
   file.commit();
 
-  return part_of(described(path, std::move(stretches)), pieces_).dump();
+  return part_of(read_back(path, std::move(stretches)), pieces_).dump();
 }
 
 // Returns {bytes, trouble} for the receipt.
@@ -345,13 +283,7 @@ std::string CheckpointWriter::publish(const std::vector<std::string>& parts) con
   for (std::size_t rank = 0; rank < parts.size(); ++rank) {
     add_part(parts[rank], static_cast<std::int64_t>(rank), manifest);
   }
-  stored_ == DType::f64 ? write_whole_tensors<double>(partial / kWholeTensors, manifest)
-                        : write_whole_tensors<float>(partial / kWholeTensors, manifest);
-  write_file_atomically(partial / kConfig, text_.config_toml);
-  manifest.files.push_back(described(partial / kWholeTensors));
-  manifest.files.push_back(described(partial / kConfig));
-  const std::string text = to_text(manifest);
-  write_file_atomically(partial / "manifest.json", text);
+  const std::int64_t bytes = complete_files(partial, std::move(manifest), text_.config_toml);
   directory_.publish(text_.step);
   // The checkpoint is complete; what comes behind it is tried again with the next.
   std::string trouble;
@@ -361,8 +293,6 @@ std::string CheckpointWriter::publish(const std::vector<std::string>& parts) con
   } catch (const Error& error) {
     trouble = error.what();
   }
-  std::int64_t bytes = std::ssize(text);
-  for (const Manifest::File& file : manifest.files) bytes += file.bytes;
   return ordered_json({{"bytes", bytes}, {"trouble", trouble}}).dump();
 }
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <map>
 
 #include "model/decoder/room.h"
@@ -193,6 +194,38 @@ class Source final : public decoder::WeightSource {
   std::int64_t loaded_ = -1;  // the layer that is in its room
 };
 
+// What keeps a model from being one of ours, the first thing that does; null: nothing.
+const char* not_ours(const Config& config) {
+  const auto any_layer = [&](auto holds) { return std::any_of(config.layers.begin(), config.layers.end(), holds); };
+  if (config.projects()) return "projections around the embedding";
+  if (config.embedding_multiplier != 1.0) return "a fixed multiplier of the embedding";
+  if (config.norm.offset) return "norms whose weights are differences from 1";
+  if (!config.norm.weight) return "norms without weights";
+  if (config.place != decoder::NormPlace::pre) return "norms behind attention and feed-forward";
+  if (config.parallel != decoder::Parallel::no) return "attention and feed-forward side by side";
+  if (!config.final_norm) return "no final norm";
+  if (config.ropes.size() > 1) return "rotary angles that differ from layer to layer";
+  for (const decoder::Rope& rope : config.ropes) {
+    if (rope.dims != config.head_dim) return "heads of which a part is rotated";
+    if (rope.scaling != decoder::RopeScaling::none) return "scaled rotary angles";
+  }
+  if (any_layer([&](const decoder::LayerKind& layer) { return (layer.rope < 0) != config.learned_positions; })) {
+    return "layers without positions";
+  }
+  if (any_layer([](const decoder::LayerKind& layer) { return layer.score_scale != 0.0; })) {
+    return "a scale of attention's scores of its own";
+  }
+  if (config.qk_norm == decoder::QkNorm::head_layer) return "LayerNorm of queries and keys";
+  if (config.qk_norm == decoder::QkNorm::full_rms) return "a norm of queries and keys over all heads";
+  if (config.score_softcap != 0.0 || config.logit_softcap != 0.0) return "soft caps";
+  if (config.clip_qkv != 0.0) return "clipped queries, keys and values";
+  if (config.gated != (config.activation == decoder::Activation::silu)) {
+    return config.gated ? "a gated feed-forward with another activation than SiLU" : "SiLU without a gate";
+  }
+  if (config.head_bias) return "a bias of the head";
+  return nullptr;
+}
+
 }  // namespace
 
 Config decoder_config(const ModelConfig& model) {
@@ -243,6 +276,69 @@ Config decoder_config(const ModelConfig& model) {
   }
   config.tied_head = model.tied_head;
   return config;
+}
+
+ModelConfig model_config(const Config& config) {
+  if (const char* const lacking = not_ours(config)) {
+    throw Error(ExitCode::bad_checkpoint, fmt::format("this {} model has {}, which ours have not", config.family, lacking),
+                "It can be looked at as it is: `headroom analyze`, `eval`, `generate` and `forward` read it.");
+  }
+  ModelConfig model;
+  model.vocab_size = config.vocab_size;
+  model.hidden_size = config.hidden_size;
+  model.n_layers = config.n_layers;
+  model.n_heads = config.n_heads;
+  model.n_kv_heads = config.n_kv_heads;
+  model.head_dim = config.head_dim;
+  model.ffn_size = config.ffn_size;
+  model.seq_len = config.max_positions;
+  for (const decoder::LayerKind& layer : config.layers) {
+    if (layer.window > 0) model.seq_len = std::min(model.seq_len, layer.window);
+  }
+  switch (config.norm.kind) {
+    case decoder::NormKind::rms:
+      model.norm = NormKind::rms;
+      break;
+    case decoder::NormKind::layer:
+      model.norm = NormKind::layer;
+      break;
+    case decoder::NormKind::dyt:
+      model.norm = NormKind::dyt;
+      break;
+  }
+  model.norm_eps = config.norm.eps;
+  model.norm_bias = config.norm.bias;
+  switch (config.activation) {
+    case decoder::Activation::silu:
+      model.activation = Activation::swiglu;
+      break;
+    case decoder::Activation::gelu:
+      model.activation = Activation::gelu;
+      break;
+    case decoder::Activation::gelu_tanh:
+      model.activation = Activation::gelu_tanh;
+      break;
+    case decoder::Activation::relu:
+      model.activation = Activation::relu;
+      break;
+  }
+  model.positions = config.learned_positions ? PositionKind::learned : PositionKind::rotary;
+  if (!config.ropes.empty()) model.rope_theta = config.ropes[0].theta;
+  model.bias = config.qkv_bias || config.output_bias || config.mlp_bias;
+  model.tied_head = config.tied_head;
+  model.qk_norm = config.qk_norm != decoder::QkNorm::none;
+  model.embedding_scale = config.embedding_scale;
+  switch (config.kv_bias) {
+    case decoder::KvBias::none:
+      break;
+    case decoder::KvBias::kv:
+      model.attention.kv_bias = KvBiasKind::kv;
+      break;
+    case decoder::KvBias::k:
+      model.attention.kv_bias = KvBiasKind::k;
+      break;
+  }
+  return model;
 }
 
 std::unique_ptr<decoder::WeightSource> checkpoint_weights(const std::filesystem::path& checkpoint,

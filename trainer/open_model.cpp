@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "data/tokenizer/tokenizer_files.h"
 #include "model/huggingface/source.h"
 #include "trainer/checkpoint_directory.h"
 #include "trainer/checkpoint_manifest.h"
@@ -19,7 +20,7 @@ OpenedModel open_huggingface(const fs::path& directory) {
   return {ModelKind::huggingface,
           name,
           directory,
-          directory,
+          holds_tokenizer(directory) ? directory : fs::path(),
           {},
           std::make_unique<decoder::Decoder>(config, huggingface::open_weights(directory, config))};
 }

@@ -26,6 +26,12 @@ std::vector<std::string> config_differences(const std::filesystem::path& checkpo
   }
 }
 
+// Of a difference "key: old -> new". The context's length is none: where positions are learned, their table's shape is
+// compared.
+bool is_architecture(std::string_view difference) {
+  return difference.starts_with("model.") && !difference.starts_with("model.seq_len:");
+}
+
 // A run that has had checkpoints and finds none must not begin anew, which would take its metrics with it.
 void refuse_lost_checkpoints(const RunDirectory& directory) {
   std::error_code absent;
@@ -46,8 +52,12 @@ void refuse_lost_checkpoints(const RunDirectory& directory) {
 
 void Run::load(const std::filesystem::path& checkpoint, const Manifest& manifest) {
   std::vector<std::string> reasons = mismatches(manifest, identity_);
-  if (manifest.identity.config != identity_.config) {
-    for (std::string& difference : config_differences(checkpoint, config_)) reasons.push_back("  " + difference);
+  // A model from elsewhere was trained by no config of ours: only its architecture binds.
+  const bool imported = manifest.identity.config.empty();
+  if (imported || manifest.identity.config != identity_.config) {
+    for (std::string& difference : config_differences(checkpoint, config_)) {
+      if (!imported || is_architecture(difference)) reasons.push_back("  " + difference);
+    }
   }
   const std::string what = fmt::format("{}: {}", checkpoint.string(), fmt::join(reasons, "\n"));
   if (!reasons.empty() && mismatch_ == Mismatch::refuse) {

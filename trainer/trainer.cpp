@@ -30,8 +30,10 @@ void refuse_past_run(const RunDirectory& directory) {
 }
 
 // A run's metrics and checkpoints belong to one config; its own says where another differs.
-void refuse_other_config(const fs::path& config_file, const RunConfig& config) {
-  if (!fs::exists(config_file)) return;  // the checkpoint decides
+void refuse_other_config(const RunDirectory& directory, const RunConfig& config) {
+  const fs::path config_file = directory.config_file();
+  // Where nothing was trained, as in a model from elsewhere, the checkpoint decides.
+  if (!fs::exists(config_file) || !fs::exists(directory.metrics_file())) return;
   const std::vector<std::string> differences = computing_differences(load_config(config_file, {}), config);
   if (differences.empty()) return;
   throw Error(
@@ -49,7 +51,7 @@ RunDirectory take_directory(const RunConfig& config, const TrainOptions& options
   on_root(world, [&] {
     owned.emplace(RunDirectory::own(path));
     if (!options.resume) refuse_past_run(*owned);
-    if (options.resume && !options.accept_mismatch) refuse_other_config(owned->config_file(), config);
+    if (options.resume && !options.accept_mismatch) refuse_other_config(*owned, config);
     return std::string();
   });
   return owned ? std::move(*owned) : RunDirectory::join(path);

@@ -76,4 +76,9 @@ TokenizerFiles find_tokenizer_files(const fs::path& path) {
   return files;
 }
 
+bool holds_tokenizer(const fs::path& directory) {
+  return is_file(directory / "tokenizer.json") || is_file(directory / "tokenizer.model") ||
+         is_file(directory / "vocab.json");
+}
+
 }  // namespace headroom

@@ -26,4 +26,7 @@ struct TokenizerFiles {
 // is missing.
 TokenizerFiles find_tokenizer_files(const std::filesystem::path& path);
 
+// Whether a directory has any of these files.
+bool holds_tokenizer(const std::filesystem::path& directory);
+
 }  // namespace headroom

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/new_directory.h"
 #include "data/tokenizer.h"
 #include "model/huggingface/export_code.h"
 #include "model/huggingface/export_tensors.h"
@@ -16,45 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
-
-// DIRECTORY.partial, which becomes DIRECTORY when all is in it and otherwise goes.
-class NewDirectory {
- public:
-  explicit NewDirectory(const fs::path& target) : target_(target.has_filename() ? target : target.parent_path()) {
-    std::error_code error;
-    if (fs::exists(fs::symlink_status(target_, error))) {
-      throw Error(ExitCode::usage, fmt::format("'{}' exists already", target_.string()),
-                  "Name a directory to be made.");
-    }
-    partial_ = target_;
-    partial_ += ".partial";
-    fs::remove_all(partial_, error);  // of an export that was killed
-    make_directories(partial_);
-  }
-  ~NewDirectory() {
-    std::error_code error;
-    if (!published_) fs::remove_all(partial_, error);
-  }
-  NewDirectory(const NewDirectory&) = delete;
-  NewDirectory& operator=(const NewDirectory&) = delete;
-
-  const fs::path& path() const { return partial_; }
-
-  void publish() {
-    sync_directory(partial_);
-    std::error_code error;
-    fs::rename(partial_, target_, error);
-    if (error) throw_write_error(target_, "rename", error.value());
-    published_ = true;
-    const fs::path parent = target_.parent_path();
-    sync_directory(parent.empty() ? fs::path(".") : parent);
-  }
-
- private:
-  fs::path target_;
-  fs::path partial_;
-  bool published_ = false;
-};
 
 // A SentencePiece model says nothing to transformers of how it is used. Ids are those of our own tokenizer where the
 // model leaves text as it is, as all of `headroom tokenize` do.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <memory>
 #include <numeric>
 
@@ -49,14 +50,22 @@ void take_vector(const Tensor& vector, std::int64_t size, const Take& take) {
   take(std::vector<float>(static_cast<std::size_t>(size), 0.0F));
 }
 
-// A weight [out, in] as [in, out].
-void take_transposed(const Tensor& weight, const Take& take) {
-  const float* from = weight.data<float>();
-  std::vector<float> column(static_cast<std::size_t>(weight.rows()));
-  for (std::int64_t i = 0; i < weight.columns(); ++i) {
-    for (std::size_t j = 0; j < column.size(); ++j)
-      column[j] = from[static_cast<std::int64_t>(j) * weight.columns() + i];
-    take(column);
+// Rows [first, first + count) of a product's weight [out, in]; `transposed`: as [in, count]. The source's own may be
+// either.
+void take_rows(const LinearWeights& weights, std::int64_t first, std::int64_t count, bool transposed,
+               const Take& take) {
+  const Tensor& all = weights.weight;
+  const std::int64_t in = weights.transposed ? all.rows() : all.columns();
+  const std::int64_t out_stride = weights.transposed ? 1 : in;
+  const std::int64_t in_stride = weights.transposed ? all.columns() : 1;
+  const float* from = all.data<float>() + first * out_stride;
+  const auto [rows, row_stride, columns, stride] =
+      transposed ? std::array{in, in_stride, count, out_stride} : std::array{count, out_stride, in, in_stride};
+  if (stride == 1 && row_stride == columns) return take({from, static_cast<std::size_t>(rows * columns)});
+  std::vector<float> row(static_cast<std::size_t>(columns));
+  for (std::int64_t i = 0; i < rows; ++i, from += row_stride) {
+    for (std::size_t j = 0; j < row.size(); ++j) row[j] = from[static_cast<std::int64_t>(j) * stride];
+    take(row);
   }
 }
 
@@ -75,7 +84,9 @@ class Exporter {
     }
     if (config_.learned_positions) {
       add(prefix_ + names_.positions + ".weight", {config_.max_positions, config_.hidden_size},
-          [reader = reader_](const Take& take) { take_tensor(reader->source().outer().positions, take); });
+          [reader = reader_, first = config_.position_offset, count = config_.max_positions](const Take& take) {
+            take_tensor(reader->source().outer().positions.row_range(first, count), take);
+          });
     }
     for (layer_ = 0; layer_ < config_.n_layers; ++layer_) add_layer();
     layer_ = -1;
@@ -141,17 +152,14 @@ class Exporter {
     std::int64_t all = 0;
     for (const std::int64_t out : outs) all += out;
     const Extents parts = names.size() == 1 ? Extents{all} : outs;
-    HEADROOM_CHECK(parts.size() == names.size() && (!names_.transposed || names.size() == 1), "tensors of a product");
+    HEADROOM_CHECK(parts.size() == names.size(), "tensors of a product");
     for (std::size_t i = 0; i < names.size(); ++i) {
       const std::int64_t out = parts[i];
       const std::string name = layer_prefix_ + names[i];
       const bool transposed = names_.transposed;
       add(name + ".weight", transposed ? Extents{in, out} : Extents{out, in},
           [find = of_layer(member), first, out, transposed](const Take& take) {
-            const LinearWeights& weights = find();
-            HEADROOM_CHECK(!weights.transposed, "our own weights are [out, in]");
-            transposed ? take_transposed(weights.weight, take)
-                       : take_tensor(weights.weight.row_range(first, out), take);
+            take_rows(find(), first, out, transposed, take);
           });
       if (bias) {
         add(name + ".bias", {out}, [find = of_layer(member), first, out](const Take& take) {

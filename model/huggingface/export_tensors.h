@@ -18,7 +18,8 @@ struct ExportedTensor {
   std::function<void(const std::function<void(std::span<const float>)>& take)> numbers;
 };
 
-// `config` is the exported form's (model/huggingface/export_form.h), of which `weights` may lack biases: those are 0.
+// `config` is the written form's, of which `weights` may lack biases: those are 0. Of a table of positions what stands
+// before its position_offset is left out.
 // `weights` must outlive what is returned.
 std::vector<ExportedTensor> exported_tensors(const decoder::Config& config, const TensorNames& names,
                                              decoder::WeightSource& weights);

@@ -1,9 +1,11 @@
-// `headroom convert --to hf`: a trained checkpoint of every form of model, read back from the directory that it became:
-// the same bits of every weight and the same results, in this program and, where Python has it, in transformers.
+// `headroom convert`: a trained checkpoint of every form of model, read back from the Hugging Face directory that it
+// became and from the run that this became in turn: the same bits of every weight and the same results, in this program
+// and, where Python has it, in transformers.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -183,7 +185,11 @@ class Convert : public testing::Test {
     return nlohmann::json::parse(content_of(directory(name) / "config.json"));
   }
 
-  // Converts a run that is there, and compares all of it.
+  Outcome convert_back(const std::string& name, const std::string& run) const {
+    return headroom("convert " + directory(name).string() + " --to headroom " + here_.run(run).string());
+  }
+
+  // Converts a run that is there to a Hugging Face directory and that to a run, and compares all of both.
   void expect_round_trip(const std::string& name, const std::string& model_type, bool exact) const {
     const Outcome converted = convert(name);
     ASSERT_EQ(converted.status, 0) << converted.output;
@@ -193,6 +199,9 @@ class Convert : public testing::Test {
     const OpenedModel theirs = open_model(directory(name));
     EXPECT_EQ(theirs.decoder->config().family, model_type);
     expect_same_weights(*ours.decoder, *theirs.decoder);
+    const Outcome back = convert_back(name, name + "-back");
+    ASSERT_EQ(back.status, 0) << back.output;
+    expect_same_weights(*ours.decoder, *open_model(here_.run(name + "-back")).decoder);
     const H5File a = H5File::open(forward(here_.run(name), name + "-ours.h5"));
     const H5File b = H5File::open(forward(directory(name), name + "-theirs.h5"));
     for (const char* what : {"hidden", "final", "logits"}) {
@@ -284,10 +293,106 @@ TEST_F(Convert, NothingIsOverwrittenAndNothingHalfWrittenStays) {
   const Outcome again = headroom("convert " + directory("run").string() + " --to hf " + (here_ / "other").string());
   EXPECT_EQ(again.status, 2);
   EXPECT_THAT(again.output, HasSubstr("is a Hugging Face directory already"));
-  const Outcome back =
-      headroom("convert " + directory("run").string() + " --to headroom " + (here_ / "other").string());
-  EXPECT_EQ(back.status, 2);
-  EXPECT_THAT(back.output, HasSubstr("no optimizer's state"));
+  const Outcome own = headroom("convert " + here_.run("run").string() + " --to headroom " + (here_ / "other").string());
+  EXPECT_EQ(own.status, 2);
+  EXPECT_THAT(own.output, AllOf(HasSubstr("is a run of ours already"), HasSubstr("any layout")));
+  EXPECT_FALSE(fs::exists(here_ / "other"));
+}
+
+// ---- models from elsewhere that are trained on ----
+
+// What keeps a fixture's family from being trained; null: nothing does.
+const char* lacking(const std::string& fixture) {
+  static const std::map<std::string, const char*> kLacking = {{"falcon_7b", "side by side"},
+                                                              {"falcon_11b", "side by side"},
+                                                              {"falcon_40b", "side by side"},
+                                                              {"falcon_bias", "side by side"},
+                                                              {"gemma_2b", "a fixed multiplier of the embedding"},
+                                                              {"gemma_odd", "a fixed multiplier of the embedding"},
+                                                              {"gemma2_2b", "a fixed multiplier of the embedding"},
+                                                              {"gemma2_odd", "a fixed multiplier of the embedding"},
+                                                              {"gemma3_1b", "a fixed multiplier of the embedding"},
+                                                              {"gemma3_4b", "a fixed multiplier of the embedding"},
+                                                              {"gemma3_odd", "a fixed multiplier of the embedding"},
+                                                              {"gpt2_layer_scale", "a scale of attention's scores"},
+                                                              {"gpt2_unscaled", "a scale of attention's scores"},
+                                                              {"llama_3_2", "scaled rotary angles"},
+                                                              {"llama_linear", "scaled rotary angles"},
+                                                              {"olmo_1b", "norms without weights"},
+                                                              {"olmo_7b", "norms without weights"},
+                                                              {"olmo2_7b", "norms behind"},
+                                                              {"olmo2_odd", "norms behind"},
+                                                              {"opt_350m", "projections around the embedding"},
+                                                              {"opt_bare", "norms without weights"},
+                                                              {"phi_2", "side by side"},
+                                                              {"phi_odd", "side by side"},
+                                                              {"phi_qk_norm", "side by side"},
+                                                              {"phi3_partial", "a part is rotated"}};
+  const auto found = kLacking.find(fixture);
+  return found == kLacking.end() ? nullptr : found->second;
+}
+
+TEST_F(Convert, EveryFamilyBecomesARunOrIsRefusedByName) {
+  const fs::path ids = here_.file("ids.txt", "1 40 7\n1 5\n");  // no longer than any window, which becomes the context
+  int became = 0;
+  for (const auto& entry : fs::directory_iterator(fs::path(source_dir()) / "tests/fixtures/hf")) {
+    if (!entry.is_directory()) continue;
+    const std::string name = entry.path().filename().string();
+    SCOPED_TRACE(name);
+    const Outcome converted =
+        headroom("convert " + entry.path().string() + " --to headroom " + here_.run(name).string());
+    if (const char* const what = lacking(name)) {
+      EXPECT_EQ(converted.status, 5) << converted.output;
+      EXPECT_THAT(converted.output, AllOf(HasSubstr(what), HasSubstr("which ours have not")));
+      EXPECT_FALSE(fs::exists(here_.run(name)));
+      continue;
+    }
+    ASSERT_EQ(converted.status, 0) << converted.output;
+    ++became;
+    const auto logits = [&](const fs::path& model) {
+      const fs::path out = here_ / "logits.h5";
+      fs::remove(out);
+      const Outcome ran = headroom("forward " + model.string() + " --ids " + ids.string() + " --out " + out.string());
+      EXPECT_EQ(ran.status, 0) << ran.output;
+      return H5File::open(out).read<float>("sequences/0/logits").values;
+    };
+    EXPECT_LT(distance(logits(here_.run(name)), logits(entry.path())), 1e-6);
+    EXPECT_EQ(headroom("inspect --verify " + here_.run(name).string()).status, 0);
+  }
+  EXPECT_GE(became, 15);
+}
+
+TEST_F(Convert, AModelFromElsewhereIsTrainedOnAtAnyLayout) {
+  train("run", std::string(kLarge) + "model.n_kv_heads = 2\n");
+  ASSERT_EQ(convert("run").status, 0);
+  const auto train_on = [&](const std::string& name, int ranks, const std::string& more) {
+    EXPECT_EQ(convert_back("run", name).status, 0);
+    const std::string arguments = "train " + (here_.run(name) / "config.toml").string() +
+                                  " --resume --set data.corpus=" + (here_ / "corpus").string() +
+                                  " --set train.steps=3 --set train.global_batch=4 --set snapshot.every=0"
+                                  " --set optim.lr=1e-3 --set snapshot.sentences=[] " +
+                                  more;
+    return ranks == 1 ? headroom(arguments) : headroom_ranks(ranks, arguments);
+  };
+  const Outcome one = train_on("one", 1, "");
+  ASSERT_EQ(one.status, 0) << one.output;
+  EXPECT_THAT(one.output, HasSubstr("resumed from"));
+  EXPECT_EQ(steps_in(here_.run("one")), 3);
+  const Outcome four = train_on("four", 4, "--set parallel.tensor=2");
+  ASSERT_EQ(four.status, 0) << four.output;
+  const Outcome same = compare_checkpoints(here_.run("one"), here_.run("four"), "--tolerance 1e-4");
+  EXPECT_EQ(same.status, 0) << same.output;
+  // Its first loss is that of the weights it came with, not of new ones.
+  const nlohmann::json first = nlohmann::json::parse(results_of(here_.run("one")).front());
+  const Outcome fresh = headroom("train " + (here_.run("one") / "config.toml").string() + " --set name=fresh");
+  ASSERT_EQ(fresh.status, 0) << fresh.output;
+  const nlohmann::json other = nlohmann::json::parse(results_of(here_.run("fresh")).front());
+  EXPECT_GT(std::abs(first["loss"].get<double>() - other["loss"].get<double>()), 0.1);
+  // Going on once more is an ordinary resume, and its architecture is held to.
+  EXPECT_EQ(headroom("train " + (here_.run("one") / "config.toml").string() + " --resume").status, 0);
+  const Outcome another = train_on("another", 1, "--set model.rope_theta=500");
+  EXPECT_EQ(another.status, 5) << another.output;
+  EXPECT_THAT(another.output, HasSubstr("model.rope_theta: 10000.0 -> 500.0"));
 }
 
 // transformers itself, where there is a Python with it: HEADROOM_PYTHON, or python3.
