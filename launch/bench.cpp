@@ -1,4 +1,4 @@
-// headroom bench: a config's training step on this machine.
+// headroom bench: a config's training step, or a model's forward, on this machine.
 #include <fmt/core.h>
 
 #include <filesystem>
@@ -12,6 +12,8 @@
 #include "trainer/config_schema.h"
 #include "trainer/hardware.h"
 #include "trainer/kernel_table.h"
+#include "trainer/model_benchmark.h"
+#include "trainer/open_model.h"
 
 namespace headroom {
 namespace {
@@ -76,30 +78,62 @@ void print_checkpoints(const CheckpointBenchmark& result) {
   row("going on: tensors into the engine", rate(written, result.load_seconds));
 }
 
+void print_model(const ModelBenchmark& result) {
+  const auto row = [](const char* label, const std::string& value) { fmt::print("{:<34} {}\n", label, value); };
+  row("forward and losses", fmt::format("{:.3f} s for {} tokens", result.forward_seconds, result.tokens));
+  row("tokens/s", fmt::format("{:.0f}", static_cast<double>(result.tokens) / result.forward_seconds));
+  row("its matrix products alone", fmt::format("{:.3f} s", result.product_seconds));
+  row("forward / products", fmt::format("{:.3f}", result.to_products()));
+  row("with a study's statistics", fmt::format("{:.3f} s", result.watched_seconds));
+  row("  which cost", fmt::format("{:.1f} % of the forward", result.statistics_share() * 100.0));
+}
+
 class BenchVerb : public Verb {
  public:
-  BenchVerb() : Verb("bench", "Time a config's training step against its own matrix products") {}
+  BenchVerb() : Verb("bench", "Time a config's training step, or a model's forward, against its own matrix products") {}
 
   void declare(CLI::App& app) override {
-    app.add_option("config", config_, "A run's config, TOML; train.steps steps are timed")
+    app.add_option("what", config_,
+                   "A run's config, TOML, of which train.steps steps are timed; or a MODEL, whose forward is")
         ->required()
-        ->type_name("FILE");
-    app.add_option("--set", overrides_, "Override a key, e.g. --set parallel.threads=2; may be given many times")
-        ->type_name("KEY=VALUE")
-        ->allow_extra_args(false);
-    app.add_flag("--kernels", kernels_,
-                 "Time the main operations of the step alone, against memory bandwidth or arithmetic, on one rank");
-    app.add_option(
-           "--checkpoint", checkpoint_,
-           "Instead: what saving and loading the config's state cost, in this directory, which is made and removed")
-        ->excludes("--kernels")
-        ->type_name("DIR");
+        ->type_name("FILE|MODEL");
+    of_config_.push_back(
+        app.add_option("--set", overrides_, "Override a key, e.g. --set parallel.threads=2; may be given many times")
+            ->type_name("KEY=VALUE")
+            ->allow_extra_args(false));
+    of_config_.push_back(app.add_flag(
+        "--kernels", kernels_,
+        "Time the main operations of the step alone, against memory bandwidth or arithmetic, on one rank"));
+    of_config_.push_back(
+        app.add_option(
+               "--checkpoint", checkpoint_,
+               "Instead: what saving and loading the config's state cost, in this directory, which is made and removed")
+            ->excludes("--kernels")
+            ->type_name("DIR"));
+    of_model_.push_back(app.add_option("--sequences", size_.sequences, "Of a MODEL: so many at a time")
+                            ->check(CLI::Range(1, 1'000'000))
+                            ->capture_default_str());
+    of_model_.push_back(app.add_option("--tokens", size_.tokens, "Of a MODEL: of each sequence")
+                            ->check(CLI::Range(2, 1'000'000))
+                            ->capture_default_str());
+    of_model_.push_back(app.add_option("--rounds", size_.rounds, "Of a MODEL: passes that count")
+                            ->check(CLI::Range(1, 1000))
+                            ->capture_default_str());
     app.footer(
-        "Trains on random tokens; needs no corpus and writes no run directory. Prints a table, then the same as one\n"
-        "line of JSON. Run on several ranks with mpirun -n N headroom bench FILE.");
+        "Works on random tokens; needs no corpus and writes no run directory. Prints a table, then the same as one\n"
+        "line of JSON. A config's step runs on several ranks with mpirun -n N headroom bench FILE; a model's forward,\n"
+        "a Hugging Face directory's, a run's or a checkpoint's, on one, with as many threads as OMP_NUM_THREADS says.");
   }
 
   ExitCode run() override {
+    const bool model = std::filesystem::is_directory(config_);
+    for (const CLI::Option* option : model ? of_config_ : of_model_) {
+      if (option->count() == 0) continue;
+      throw Error(ExitCode::usage,
+                  fmt::format("{} goes with {}", option->get_name(), model ? "a config" : "a model's directory"),
+                  "`headroom bench --help` says what belongs to which.");
+    }
+    if (model) return bench_model();
     if (kernels_) {
       const KernelTable table = time_kernels(load_config(config_, overrides_));
       print_kernels(table);
@@ -118,6 +152,14 @@ class BenchVerb : public Verb {
   }
 
  private:
+  ExitCode bench_model() const {
+    OpenedModel model = open_model(config_);
+    const ModelBenchmark result = benchmark_model(*model.decoder, size_);
+    print_model(result);
+    fmt::print("{}\n", to_json(result).dump());
+    return ExitCode::done;
+  }
+
   ExitCode bench_checkpoints() {
     constexpr int kRounds = 5;
     if (std::filesystem::exists(checkpoint_)) {
@@ -138,6 +180,9 @@ class BenchVerb : public Verb {
   std::vector<std::string> overrides_;
   std::string checkpoint_;
   bool kernels_ = false;
+  ModelBenchmarkSize size_;
+  std::vector<const CLI::Option*> of_config_;
+  std::vector<const CLI::Option*> of_model_;
 };
 
 }  // namespace

@@ -11,26 +11,9 @@
 
 #include "analysis/study/bootstrap.h"
 #include "analysis/study/intervention.h"
+#include "analysis/study/layers.h"
 
 namespace headroom::study {
-
-// A layer's output over the detection sequences.
-struct Layer {
-  double top[3] = {};  // |h|: each sequence's largest, second and third, averaged over sequences
-  double median = 0.0;
-  double rms = 0.0;
-  double kurtosis = 0.0;
-  std::vector<Element> elements;  // massive by themselves
-
-  double ratio() const { return top[0] / median; }
-  // The averaged figures pass both tests.
-  bool massive(const Options& options) const;
-
-  // Of its attention: shares of heads whose queries give more than Options::sink to the first key, and to some other.
-  double first_sinks = 0.0;
-  double other_sinks = 0.0;
-  std::vector<float> attention;  // [64, 64] of the first sequence, over heads; zero where it is shorter
-};
 
 // What an intervention did.
 struct Outcome {
