@@ -61,7 +61,7 @@ HiddenStatistics hidden_statistics(std::span<const T> h, std::int64_t tokens, st
                                    std::int64_t top_k);
 
 // The median of |x|: the middle value, or the mean of the two middle ones; NaN if there is a NaN or x is empty.
-// O(n), by selection in a copy.
+// O(n), by counting or by selection in a copy.
 template <class T>
 double median_magnitude(std::span<const T> x);
 

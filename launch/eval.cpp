@@ -18,7 +18,7 @@
 #include "base/system.h"
 #include "base/version.h"
 #include "launch/verbs.h"
-#include "trainer/open_model.h"
+#include "trainer/model_tokenizer.h"
 
 namespace headroom {
 namespace {
@@ -86,7 +86,7 @@ class EvalVerb : public Verb {
     }
     const Stopwatch watch;
     const OpenedModel model = open_model(model_);
-    const Tokenizer tokenizer = load_tokenizer(model);
+    const Tokenizer tokenizer = model_tokenizer(model, tokenizer_);
     const TextEncoding encoding(tokenizer, special(model, tokenizer));
     DecoderScorer scorer(*model.decoder, batch_);
     const std::int64_t positions = model.decoder->config().max_positions;
@@ -169,22 +169,6 @@ class EvalVerb : public Verb {
   SpecialTokens special(const OpenedModel& model, const Tokenizer& tokenizer) const {
     if (bos_ || no_bos_) return bos_ ? SpecialTokens::bos : SpecialTokens::none;
     return model.kind == ModelKind::own && tokenizer.has_bos() ? SpecialTokens::bos : SpecialTokens::convention;
-  }
-
-  Tokenizer load_tokenizer(const OpenedModel& model) const {
-    const fs::path path = tokenizer_.empty() ? model.tokenizer : fs::path(tokenizer_);
-    if (path.empty()) {
-      throw Error(ExitCode::usage, fmt::format("{} does not say which tokenizer it was trained with", model_),
-                  "Name it with --tokenizer.");
-    }
-    Tokenizer tokenizer = Tokenizer::load(path);
-    if (!model.tokenizer_fingerprint.empty() && tokenizer.fingerprint() != model.tokenizer_fingerprint) {
-      throw Error(ExitCode::bad_data,
-                  fmt::format("the tokenizer {} is {}, the model was trained with {}", path.string(),
-                              tokenizer.fingerprint(), model.tokenizer_fingerprint),
-                  "Name that one with --tokenizer.");
-    }
-    return tokenizer;
   }
 
   void check_window(const decoder::Config& config) const {

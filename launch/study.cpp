@@ -2,88 +2,112 @@
 
 #include <fmt/core.h>
 
+#include <nlohmann/json.hpp>
+
 #include "analysis/report/format.h"
+#include "analysis/report/place.h"
 #include "analysis/study/report.h"
 #include "analysis/study/texts.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/progress.h"
 #include "base/stopwatch.h"
-#include "trainer/open_model.h"
+#include "trainer/model_tokenizer.h"
 
 namespace headroom {
 namespace {
 
-// Of a text that is far longer than what is looked at, stretches of whole lines spread evenly over it.
-std::string sample(std::string text, std::size_t bytes) {
+namespace fs = std::filesystem;
+
+// Of a text that is far longer than what is looked at, stretches of whole lines spread evenly over it. No part comes
+// twice, however long its lines are.
+std::string sample(const std::string& text, std::size_t bytes) {
   constexpr std::size_t kStretches = 64;
   if (text.size() <= bytes) return text;
   std::string some;
+  std::size_t end = 0;  // of the last stretch
   for (std::size_t i = 0; i < kStretches; ++i) {
     const std::size_t line = i == 0 ? 0 : text.find('\n', i * (text.size() / kStretches));
     if (line == std::string::npos) break;
-    const std::size_t begin = i == 0 ? 0 : line + 1;
-    some += text.substr(begin, text.find('\n', begin + bytes / kStretches) - begin) + "\n";
+    const std::size_t begin = std::max(i == 0 ? 0 : line + 1, end);
+    if (begin >= text.size()) break;
+    end = std::min(text.find('\n', std::min(begin + bytes / kStretches, text.size())), text.size());
+    some.append(text, begin, end - begin).push_back('\n');
   }
-  return some.size() < text.size() ? some : text;
+  return some;
 }
 
-std::vector<std::int32_t> ids_of(const std::vector<std::filesystem::path>& files, const Tokenizer& tokenizer,
-                                 const study::Options& options) {
+// What of a text is tokenized: enough for the sequences that are wanted of it, and the rest of the text in proportion.
+study::TextIds ids_of(const fs::path& file, const Tokenizer& tokenizer, const study::Options& options, int sequences,
+                      std::vector<study::Subject::Text>& texts, const char* use) {
   // A token has rarely more bytes than this on average.
   constexpr std::size_t kBytesOfToken = 16;
-  const std::size_t sequences =
-      static_cast<std::size_t>(options.mean_sequences) + static_cast<std::size_t>(options.evaluation_sequences);
-  const std::size_t enough = 2 * sequences * static_cast<std::size_t>(options.tokens) * kBytesOfToken;
-  std::vector<std::int32_t> all;
-  for (const std::filesystem::path& file : files) {
-    const std::vector<std::int32_t> ids = tokenizer.encode(sample(read_file(file), enough));
-    all.insert(all.end(), ids.begin(), ids.end());
-  }
-  return all;
+  const std::size_t enough = static_cast<std::size_t>(sequences) * static_cast<std::size_t>(options.tokens);
+  const std::string text = read_file(file);
+  study::TextIds ids{file.string(), tokenizer.encode(sample(text, 2 * enough * kBytesOfToken))};
+  texts.push_back({file.string(), use, hex_hash(text), std::ssize(ids.ids)});
+  return ids;
 }
 
-Tokenizer tokenizer_of(const StudyRequest& request, const OpenedModel& model) {
-  if (!request.tokenizer.empty()) return Tokenizer::load(request.tokenizer);
-  if (model.tokenizer.empty()) {
-    throw Error(ExitCode::usage, fmt::format("the tokenizer of {} is not known", request.model.string()),
-                "Name it with --tokenizer.");
-  }
-  return Tokenizer::load(model.tokenizer);
+// Models of one name in different directories must not take each other's default place.
+fs::path default_place(const fs::path& model) {
+  const fs::path place = fs::weakly_canonical(model).filename().string() + "-study";
+  const fs::path earlier = place / "tables" / "study.json";
+  if (!fs::exists(earlier)) return place;
+  const auto json = nlohmann::json::parse(read_file(earlier), nullptr, /*allow_exceptions=*/false);
+  const auto directory = nlohmann::json::json_pointer("/model/directory");
+  const std::string other = json.is_object() ? json.value(directory, "") : "";
+  if (other == fs::weakly_canonical(model)) return place;
+  throw Error(ExitCode::usage, fmt::format("{} is the study of another model, {}", place.string(), other),
+              "Choose another directory with --out.");
 }
 
 }  // namespace
 
 ExitCode run_study(const StudyRequest& request) {
-  const Stopwatch watch;
+  const fs::path out = request.out.empty() ? default_place(request.model) : request.out;
+  const fs::path place = fs::weakly_canonical(fs::absolute(out));
+  report::Workplace::check(place);  // before anything is computed
   OpenedModel model = open_model(request.model);
-  const Tokenizer tokenizer = tokenizer_of(request, model);
+  const Tokenizer tokenizer = model_tokenizer(model, request.tokenizer);
   const decoder::Config& config = model.decoder->config();
-  if (tokenizer.vocab_size() > config.vocab_size) {
-    throw Error(ExitCode::bad_data,
-                fmt::format("the tokenizer has {} ids, the model {}", tokenizer.vocab_size(), config.vocab_size),
-                "Tokenizer and model do not belong together.");
-  }
   study::Options options = request.options;
   study::Subject subject;
+  subject.name = request.title.empty() ? model.name : request.title;
+  subject.source = fs::weakly_canonical(request.model).string();
+  subject.config = config;
+  subject.tokenizer = tokenizer.fingerprint();
   if (config.max_positions < options.tokens) {
     subject.notes.push_back(fmt::format("Sequences are of {} tokens, the model's context.", config.max_positions));
     options.tokens = static_cast<int>(config.max_positions);
   }
-  const std::vector<std::int32_t> text = ids_of(request.texts, tokenizer, options);
-  const std::vector<std::int32_t> held_out = ids_of(request.held_out, tokenizer, options);
-  subject.name = model.name;
-  subject.source = request.model.string();
-  subject.config = config;
-  for (const auto* files : {&request.texts, &request.held_out}) {
-    for (const std::filesystem::path& file : *files) subject.texts.push_back(file.string());
+  if (options.tokens < study::kSinkTokens) {
+    subject.notes.push_back(fmt::format("Sinks are looked for among {} tokens only: shares are larger than among {}.",
+                                        options.tokens, study::kSinkTokens));
   }
-  subject.tokenizer = tokenizer.fingerprint();
-  std::vector<std::string> notes;
-  if (tokenizer.has_bos()) subject.sequences.push_back(cut_sequences(text, held_out, tokenizer, true, options, notes));
-  if (!tokenizer.has_bos())
+  if (study::text_tokens(tokenizer, options) < 2) {
+    throw Error(ExitCode::usage, fmt::format("sequences of {} tokens leave nothing to predict", options.tokens),
+                "Take longer ones (--tokens).");
+  }
+  const int of_text = options.mean_sequences + (request.held_out.empty() ? options.evaluation_sequences : 0);
+  std::vector<study::TextIds> texts;
+  for (const fs::path& file : request.texts) {
+    texts.push_back(ids_of(file, tokenizer, options, of_text, subject.texts, "text"));
+  }
+  std::vector<study::TextIds> held_out;
+  for (const fs::path& file : request.held_out) {
+    held_out.push_back(ids_of(file, tokenizer, options, options.evaluation_sequences, subject.texts, "held out"));
+  }
+  if (tokenizer.has_bos()) {
+    subject.sequences.push_back(cut_sequences(texts, held_out, tokenizer, true, options, subject.notes));
+  } else {
     subject.notes.emplace_back("The tokenizer has no BOS: the model is studied without one only.");
-  subject.sequences.push_back(cut_sequences(text, held_out, tokenizer, false, options, subject.notes));
+  }
+  std::vector<std::string> same_notes;  // the same text again
+  subject.sequences.push_back(
+      cut_sequences(texts, held_out, tokenizer, false, options, tokenizer.has_bos() ? same_notes : subject.notes));
 
+  const Stopwatch watch;
   Progress progress("study", static_cast<std::uint64_t>(config.n_layers) * subject.sequences.size());
   std::vector<study::Condition> conditions;
   for (const study::Sequences& sequences : subject.sequences) {
@@ -92,9 +116,7 @@ ExitCode run_study(const StudyRequest& request) {
   }
   progress.finish();
   subject.seconds = watch.seconds();
-  const std::filesystem::path out =
-      request.out.empty() ? std::filesystem::path(report::file_stem(model.name) + "-study") : request.out;
-  fmt::print("{}\n", study::write_report(out, subject, conditions, options, tokenizer).string());
+  fmt::print("{}\n", study::write_report(place, subject, conditions, options, tokenizer).string());
   return ExitCode::done;
 }
 

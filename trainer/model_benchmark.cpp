@@ -28,13 +28,13 @@ double forward(decoder::Decoder& model, const std::vector<decoder::Sequence>& se
   const Stopwatch watch;
   const study::Options options;
   std::vector<study::Layer> layers(static_cast<std::size_t>(model.config().n_layers));
-  study::SinkTap sinks(options, layers);
   decoder::States states = model.embed(sequences);
+  study::Watcher watcher(options, states, layers);
   for (std::int64_t number = 0; number < model.config().n_layers; ++number) {
-    model.apply(number, states, watched ? &sinks : nullptr);
+    model.apply(number, states, watched ? &watcher : nullptr);
     if (!watched) continue;
-    sinks.finish(number);
-    study::describe(states, options, layers[static_cast<std::size_t>(number)]);
+    watcher.finish(number);
+    study::describe(states, number, options, layers[static_cast<std::size_t>(number)]);
   }
   std::vector<const decoder::Sequence*> all;
   for (const decoder::Sequence& ids : sequences) all.push_back(&ids);

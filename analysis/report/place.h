@@ -16,8 +16,10 @@ namespace headroom::report {
 class Workplace {
  public:
   // Throws ExitCode::usage where the place is there and neither empty nor a report, which tables/findings.json makes
-  // it; ExitCode::disk_full.
+  // it; ExitCode::disk_full where nothing can be made beside it.
   explicit Workplace(const std::filesystem::path& place);
+  // The same refusals, for before the work that the report is of.
+  static void check(const std::filesystem::path& place) { Workplace{place}; }
   ~Workplace();
   Workplace(const Workplace&) = delete;
   Workplace& operator=(const Workplace&) = delete;

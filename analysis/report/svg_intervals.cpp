@@ -29,8 +29,10 @@ void draw_intervals(Writer& w, const Panel& panel, const Box& box) {
   const auto at = [&](double value) { return box.x + box.width * scale(value); };
   const auto shows = [&](double value) { return std::isfinite(value) && (!scale.log || value > 0.0); };
   if (panel.band && shows(panel.band->low) && shows(panel.band->high)) {
-    w.rect({at(panel.band->low), box.y, at(panel.band->high) - at(panel.band->low), box.height}, kMuted,
-           " opacity=\"0.14\"");
+    // A band without width is a line.
+    const double width = at(panel.band->high) - at(panel.band->low);
+    w.rect({at(panel.band->low), box.y, std::max(1.0, width), box.height}, kMuted,
+           width < 1.0 ? " opacity=\"0.6\"" : " opacity=\"0.14\"");
   }
   for (const Tick& tick : ticks(scale, 4, false)) {
     w.line(at(tick.value), box.y, at(tick.value), box.y + box.height, kGrid);

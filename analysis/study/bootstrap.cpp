@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -25,6 +26,10 @@ double perplexity_of(const std::vector<SequenceLoss>& losses, const Draw& draw) 
 Interval interval(double value, std::size_t sequences, int resamples, std::uint64_t seed,
                   const std::function<double(const Draw&)>& figure) {
   constexpr double kTail = 0.025;
+  if (sequences < kFewestSequences) {
+    constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+    return {value, kUnknown, kUnknown};
+  }
   std::vector<double> figures;
   const RandomStream random(seed, "bootstrap");
   Draw draw(sequences);

@@ -10,12 +10,15 @@ namespace headroom::study {
 
 struct Interval {
   double value = 0.0;
-  double low = 0.0;  // 2.5 % and 97.5 % of the bootstrap's distribution (Efron's percentile interval)
+  // 2.5 % and 97.5 % of the bootstrap's distribution (Efron's percentile interval); NaN for fewer sequences than
+  // kFewestSequences, which a resampling knows too little of.
+  double low = 0.0;
   double high = 0.0;
 };
+inline constexpr std::size_t kFewestSequences = 10;
 
 // Of a perplexity, and of one perplexity over another with the same sequences drawn for both. Draws depend on `seed`
-// alone.
+// alone. Losses may be infinite, those of the reference must be finite, and none may be NaN.
 Interval perplexity_interval(const std::vector<SequenceLoss>& losses, int resamples, std::uint64_t seed);
 Interval ratio_interval(const std::vector<SequenceLoss>& losses, const std::vector<SequenceLoss>& reference,
                         int resamples, std::uint64_t seed);

@@ -29,6 +29,11 @@ std::int64_t zero_ordinary(std::int64_t count, std::int32_t sequence, std::uint6
   return static_cast<std::int64_t>(wanted);
 }
 
+// Elements whose mean is taken together.
+std::tuple<bool, std::int32_t, bool> group_of(const Element& element) {
+  return {element.position == 0, element.channel, element.value < 0.0F};
+}
+
 }  // namespace
 
 const char* name_of(Kind kind) {
@@ -50,9 +55,9 @@ const char* name_of(Kind kind) {
 Target make_target(std::int64_t layer, const std::vector<std::int32_t>& channels,
                    const std::vector<Element>& calibration) {
   Target target{layer, channels, {}};
-  std::map<std::pair<bool, std::int32_t>, std::pair<double, std::int64_t>> sums;
+  std::map<std::tuple<bool, std::int32_t, bool>, std::pair<double, std::int64_t>> sums;
   for (const Element& element : calibration) {
-    auto& [sum, count] = sums[{element.position == 0, element.channel}];
+    auto& [sum, count] = sums[group_of(element)];
     sum += element.value;
     ++count;
   }
@@ -60,36 +65,46 @@ Target make_target(std::int64_t layer, const std::vector<std::int32_t>& channels
   return target;
 }
 
-std::int64_t intervene(Kind kind, const Target& target, const std::vector<Element>& own, std::int32_t sequence,
-                       const Options& options, Tensor rows) {
-  if (kind == Kind::none) return 0;
+Change intervene(Kind kind, const Target& target, const std::vector<Element>& own, std::int32_t sequence,
+                 const Options& options, Tensor rows) {
+  Change change;
+  if (kind == Kind::none) return change;
+  const auto at = [&](std::int32_t position, std::int32_t channel) -> float& {
+    return rows.data<float>()[position * rows.columns() + channel];
+  };
+  if (kind == Kind::mean) {
+    for (const Element& element : own) {
+      const bool ours = std::binary_search(target.channels.begin(), target.channels.end(), element.channel);
+      if (element.sequence != sequence || !ours) continue;
+      const auto mean = target.means.find(group_of(element));
+      if (mean == target.means.end()) {
+        ++change.without_mean;
+      } else {
+        at(element.position, element.channel) = static_cast<float>(mean->second);
+        ++change.changed;
+      }
+    }
+    return change;
+  }
   const std::vector<std::int32_t> positions = positions_of(own, sequence);
   if (kind == Kind::control) {
-    return zero_ordinary(static_cast<std::int64_t>(positions.size() * target.channels.size()), sequence, options.seed,
-                         rows);
+    const auto count = static_cast<std::int64_t>(positions.size() * target.channels.size());
+    change.changed = zero_ordinary(count, sequence, options.seed, rows);
+    return change;
   }
   const double bound =
       kind == Kind::clamp && !positions.empty()
           ? std::max(options.absolute, options.ratio * median_magnitude(std::span<const float>(rows.span<float>())))
           : 0.0;
-  std::int64_t changed = 0;
   for (const std::int32_t position : positions) {
-    float* row = rows.data<float>() + position * rows.columns();
     for (const std::int32_t channel : target.channels) {
-      float& value = row[channel];
-      if (kind == Kind::zero) {
-        value = 0.0F;
-      } else if (kind == Kind::clamp) {
-        value = static_cast<float>(std::clamp(static_cast<double>(value), -bound, bound));
-      } else {
-        const auto mean = target.means.find({position == 0, channel});
-        if (mean == target.means.end()) continue;
-        value = static_cast<float>(mean->second);
-      }
-      ++changed;
+      float& value = at(position, channel);
+      if (kind == Kind::clamp && static_cast<double>(std::abs(value)) <= bound) continue;
+      value = kind == Kind::zero ? 0.0F : std::copysign(static_cast<float>(bound), value);
+      ++change.changed;
     }
   }
-  return changed;
+  return change;
 }
 
 }  // namespace headroom::study

@@ -4,7 +4,7 @@
 
 #include <array>
 #include <map>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 #include "analysis/study/elements.h"
@@ -15,7 +15,7 @@ namespace headroom::study {
 enum class Kind : std::uint8_t {
   none,     // the reference
   zero,     // set to 0
-  mean,     // set to the mean of massive elements of the channel, at position 0 and at later ones by itself
+  mean,     // massive elements set to the mean of such, by channel and sign, at position 0 and at later ones by itself
   clamp,    // cut to what is just not massive
   control,  // as many activations of the median's size set to 0 instead
 };
@@ -26,15 +26,20 @@ const char* name_of(Kind kind);
 struct Target {
   std::int64_t layer = 0;
   std::vector<std::int32_t> channels;
-  // (position 0?, channel) -> mean over massive elements only. No entry: no such element was seen.
-  std::map<std::pair<bool, std::int32_t>, double> means;
+  // (position 0?, channel, negative?) -> mean over massive elements only. No entry: no such element was seen.
+  std::map<std::tuple<bool, std::int32_t, bool>, double> means;
 };
 Target make_target(std::int64_t layer, const std::vector<std::int32_t>& channels,
                    const std::vector<Element>& calibration);
 
-// Changes a sequence's rows, which are the layer's output. `own` are the sequence's massive elements before that.
-// Returns how many activations were changed. The control's choice depends on (seed, sequence) alone.
-std::int64_t intervene(Kind kind, const Target& target, const std::vector<Element>& own, std::int32_t sequence,
-                       const Options& options, Tensor rows);
+struct Change {
+  std::int64_t changed = 0;       // activations that were set; of clamp those that were cut
+  std::int64_t without_mean = 0;  // massive elements of the target's channels of which calibration has seen none alike
+};
+
+// Changes a sequence's rows, which are the layer's output. `own` are all sequences' massive elements before that. The
+// control's choice depends on (seed, sequence) alone.
+Change intervene(Kind kind, const Target& target, const std::vector<Element>& own, std::int32_t sequence,
+                 const Options& options, Tensor rows);
 
 }  // namespace headroom::study

@@ -1,4 +1,4 @@
-// What a layer puts out, and how its heads attend.
+// What a layer puts out, who wrote it, and how its heads attend.
 #pragma once
 
 #include <cstdint>
@@ -16,34 +16,51 @@ struct Layer {
   double rms = 0.0;
   double kurtosis = 0.0;
   std::vector<Element> elements;  // massive by themselves
+  // The largest that attention and the feed-forward add to the residual stream, averaged over sequences.
+  double attention_top = 0.0;
+  double mlp_top = 0.0;
 
   double ratio() const { return top[0] / median; }
   // The averaged figures pass both tests.
   bool massive(const Options& options) const;
 
-  // Of its attention: shares of heads whose queries give more than Options::sink to the first key, and to some other.
+  // Of its attention: shares of heads whose queries give more than Options::sink to the first key, to some other, and
+  // to a KV bias' slot.
   double first_sinks = 0.0;
   double other_sinks = 0.0;
+  double slot_sinks = 0.0;
   std::vector<float> attention;  // [64, 64] of the first sequence, over heads; zero where it is shorter
 };
 
-// Massive elements of all sequences, in their order.
-std::vector<Element> elements_of(const decoder::States& states, const Options& options);
+// Massive elements of sequences [first, first + count), in their order; numbered from 0.
+std::vector<Element> elements_of(const decoder::States& states, std::size_t first, std::size_t count,
+                                 const Options& options);
 
-// Fills all of `layer` but its attention.
-void describe(const decoder::States& states, const Options& options, Layer& layer);
+// Fills the figures of a layer's output, its massive elements among them. Throws ExitCode::diverged naming layer and
+// sequence for numbers that are not finite.
+void describe(const decoder::States& states, std::int64_t number, const Options& options, Layer& layer);
 
-// Watches a pass for attention sinks and maps: among the first tokens of each sequence, which attend to nothing behind
-// them, so that it is the attention of a sequence that ends there.
-class SinkTap final : public decoder::Tap {
+// Of massive elements, each in the direction it points: what came from where, summed. What the layer found there is
+// the rest.
+struct Writers {
+  double all = 0.0;
+  double attention = 0.0;
+  double mlp = 0.0;
+};
+
+// Watches the detection sequences' way through the layers. Sinks and maps are looked for among the first tokens of
+// each, which attend to nothing behind them, so that theirs is the attention of a sequence that ends there.
+class Watcher final : public decoder::Tap {
  public:
-  // One of `layers` for each of the model's. Both outlive the tap.
-  SinkTap(const Options& options, std::vector<Layer>& layers) : options_(options), layers_(layers) {}
+  // One of `layers` for each of the model's. All outlive the tap.
+  Watcher(const Options& options, const decoder::States& states, std::vector<Layer>& layers);
 
   void hidden(Site site, std::int64_t number, std::size_t sequence, const Tensor& rows) override;
   void attention(std::int64_t number, std::size_t sequence, const AttentionView& view) override;
-  // When all sequences have been through the layer.
+  // When all sequences have been through the layer: completes its figures.
   void finish(std::int64_t number);
+  // Of elements of the layer that was finished last, as they are in its output.
+  Writers writers(const std::vector<Element>& elements) const;
 
  private:
   // The mean over queries i >= key of what they give to it.
@@ -52,7 +69,11 @@ class SinkTap final : public decoder::Tap {
   void add_map(std::int64_t tokens, float heads, Layer& layer) const;
 
   const Options& options_;
+  const decoder::States& states_;
   std::vector<Layer>& layers_;
+  // What attention and feed-forward add, of all sequences.
+  decoder::States attention_;
+  decoder::States mlp_;
   std::vector<float> lse_;            // [heads, tokens] of what is looked at
   std::vector<float> probabilities_;  // [tokens, tokens] of one head
   std::int64_t heads_ = 0;

@@ -17,7 +17,7 @@ struct Options {
   double sink = 0.3;        // mean attention to a key that makes it a sink
   int detection_sequences = 10;
   int mean_sequences = 100;       // whose massive elements make the mean that replaces others
-  int evaluation_sequences = 50;  // held out, whose loss is measured
+  int evaluation_sequences = 50;  // of each held-out text, whose loss is measured
   int tokens = 512;               // of a sequence, BOS included
   std::uint64_t seed = 1;         // of the control's choice and the bootstrap
   int resamples = 1000;           // of the bootstrap
@@ -26,12 +26,19 @@ struct Options {
 // Sequences of one condition, with a BOS before each or without.
 struct Sequences {
   bool bos = false;
-  std::vector<decoder::Sequence> detection;
-  std::vector<decoder::Sequence> mean;        // begins with those of detection
-  std::vector<decoder::Sequence> evaluation;  // of other text
+  std::vector<decoder::Sequence> mean;
+  std::vector<decoder::Sequence> detection;  // some of them, spread evenly
+  // Of other text: each held-out text by itself.
+  struct HeldOut {
+    std::string name;
+    std::vector<decoder::Sequence> sequences;
+  };
+  std::vector<HeldOut> evaluation;
 };
 
 // Of queries and keys that sinks are looked for among [Gu et al., arXiv 2410.10781].
 inline constexpr std::int64_t kSinkTokens = 64;
+// Keys with fewer queries behind them are no sinks: their mean says little.
+inline constexpr std::int64_t kFewestQueries = 8;
 
 }  // namespace headroom::study

@@ -10,6 +10,7 @@
 #include "analysis/report/page_frame.h"
 #include "analysis/report/place.h"
 #include "analysis/study/report_parts.h"
+#include "base/version.h"
 
 namespace headroom::study {
 namespace {
@@ -32,11 +33,12 @@ std::string facts(const Subject& subject, const Options& options) {
                                                         : fmt::format("{} over {}", config.n_heads, config.n_kv_heads));
   out += fact("vocabulary", report::format_count(config.vocab_size));
   out += fact("computed in", "f32, losses summed in f64");
-  for (const Sequences& one : subject.sequences) {
-    out += fact(one.bos ? "sequences with BOS" : "without BOS",
-                fmt::format("{} / {} / {} of {} tokens", one.detection.size(), one.mean.size(), one.evaluation.size(),
-                            options.tokens));
-  }
+  const Sequences& sequences = subject.sequences.front();  // the others are as many
+  std::size_t evaluation = 0;
+  for (const Sequences::HeldOut& text : sequences.evaluation) evaluation += text.sequences.size();
+  out += fact("looked at", fmt::format("{} sequences of {} tokens", sequences.detection.size(), options.tokens));
+  out += fact("for means", report::format_count(std::ssize(sequences.mean)));
+  out += fact("for losses", report::format_count(static_cast<std::int64_t>(evaluation)));
   out += fact("thresholds", fmt::format("|h| > {}, {} x median", report::format_number(options.absolute),
                                         report::format_number(options.ratio)));
   return out + "</dl>";
@@ -76,8 +78,12 @@ std::string provenance_html(const Subject& subject, const Options& options) {
   };
   std::string out = "<section id=\"provenance\"><h2>Provenance</h2><div class=\"card\"><ul class=\"scale\">";
   out += item("model", subject.source);
-  for (const std::string& text : subject.texts) out += item("text", text);
+  for (const Subject::Text& text : subject.texts) {
+    out +=
+        item(text.use, fmt::format("{} ({}, {} tokens read)", text.file, text.hash, report::format_count(text.tokens)));
+  }
   out += item("tokenizer", subject.tokenizer);
+  out += item("program", version_line());
   out +=
       item("seed of the control and the bootstrap", fmt::format("{}, {} resamples", options.seed, options.resamples));
   out += item("passes took", fmt::format("{:.0f} s", subject.seconds));
@@ -89,17 +95,18 @@ std::string provenance_html(const Subject& subject, const Options& options) {
 fs::path write_report(const fs::path& place, const Subject& subject, const std::vector<Condition>& conditions,
                       const Options& options, const Tokenizer& tokenizer) {
   const std::vector<std::string> texts = findings(subject, conditions, options, tokenizer);
-  const Table summary = summary_table(conditions, options);
-  const Table interventions = intervention_table(conditions);
+  const Table summary = summary_table(subject, conditions, options);
+  const Table interventions = intervention_table(subject, conditions);
   const Table tokens = token_table(subject, conditions, tokenizer);
   const Table channels = channel_table(conditions);
   const Table layers = layer_table(conditions, options);
   const std::vector<report::Section> sections = {magnitude_section(conditions, options),
                                                  attention_section(subject, conditions, options, tokenizer),
-                                                 intervention_section(conditions)};
+                                                 intervention_section(subject, conditions)};
   const std::string title = "Massive activations of " + subject.name;
-  std::string html =
-      report::page_head(title, fmt::format("{}", fmt::join(subject.texts, ", ")), facts(subject, options));
+  std::vector<std::string> files;
+  for (const Subject::Text& text : subject.texts) files.push_back(text.file);
+  std::string html = report::page_head(title, fmt::format("{}", fmt::join(files, ", ")), facts(subject, options));
   html += "<nav><div><a href=\"#summary\">Summary</a>";
   for (const report::Section& section : sections) {
     html += fmt::format("<a href=\"#{}\">{}</a>", section.id, section.title);
@@ -116,9 +123,11 @@ fs::path write_report(const fs::path& place, const Subject& subject, const std::
   const std::string written = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
   html += report::page_end(written, page_data(conditions, sections));
 
-  report::Workplace workplace(fs::weakly_canonical(fs::absolute(place)));
+  report::Workplace workplace(place);
   report::write_tables(workplace.path() / "tables", {&summary, &interventions, &tokens, &channels, &layers});
   report::write_file(workplace.path() / "tables" / "findings.json", report::dump(texts));
+  report::write_file(workplace.path() / "tables" / "study.json",
+                     study_json(subject, conditions, options).dump(1) + "\n");
   report::write_figures(workplace.path() / "figures", sections, colors());
   report::write_file(workplace.path() / "index.html", html);
   return workplace.publish() / "index.html";

@@ -1,4 +1,5 @@
-// What a study found, as a directory: index.html, figures/*.svg, tables/*.csv and *.json.
+// What a study found, as a directory: index.html, figures/*.svg, tables/*.csv and *.json, of which tables/study.json
+// has all of it with its provenance.
 #pragma once
 
 #include <filesystem>
@@ -11,10 +12,17 @@
 namespace headroom::study {
 
 struct Subject {
+  struct Text {
+    std::string file;
+    std::string use;  // "text" or "held out"
+    std::string hash;
+    std::int64_t tokens = 0;  // of what was read of it
+  };
+
   std::string name;
   std::string source;  // the directory
   decoder::Config config;
-  std::vector<std::string> texts;    // files
+  std::vector<Text> texts;
   std::string tokenizer;             // its fingerprint
   std::vector<std::string> notes;    // what could not be had
   std::vector<Sequences> sequences;  // of each condition

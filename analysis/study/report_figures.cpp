@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <set>
 
@@ -83,18 +84,41 @@ Figure scale_free_figure(const std::vector<Condition>& conditions, const Options
   return figure;
 }
 
-Figure sinks_figure(const std::vector<Condition>& conditions, const Options& options) {
+// Who writes: the largest that each half of a layer adds to the stream.
+Figure writers_figure(const std::vector<Condition>& conditions) {
+  Figure figure{
+      .id = "writers",
+      .title = "Who writes: the largest that attention and feed-forward add, by layer",
+      .caption =
+          "Averaged over the detection sequences. A single tall point writes the massive activation; a second "
+          "one late in the model takes it away again."};
+  View view{.columns = 2, .svg = "writers"};
+  view.panels.push_back(layer_panel(conditions, "attention", "max |attention output|", true,
+                                    [](const Layer& l) { return l.attention_top; }));
+  view.panels.push_back(layer_panel(conditions, "feed-forward", "max |feed-forward output|", true,
+                                    [](const Layer& l) { return l.mlp_top; }));
+  figure.views.push_back(std::move(view));
+  return figure;
+}
+
+Figure sinks_figure(const Subject& subject, const std::vector<Condition>& conditions, const Options& options) {
   Figure figure{
       .id = "sinks",
       .title = "Attention sinks by layer",
       .caption = fmt::format("Share of heads whose queries give a key more than {} on average, over the first {} "
-                             "tokens of the detection sequences.",
-                             report::format_number(options.sink), kSinkTokens)};
+                             "tokens of the detection sequences. Keys with fewer than {} queries are not counted.",
+                             fmt::format("{:g}", options.sink), std::min<std::int64_t>(kSinkTokens, options.tokens),
+                             kFewestQueries)};
   View view{.columns = 2, .svg = "sinks"};
   view.panels.push_back(
       layer_panel(conditions, "the first key", "share of heads", false, [](const Layer& l) { return l.first_sinks; }));
   view.panels.push_back(
       layer_panel(conditions, "some other key", "share of heads", false, [](const Layer& l) { return l.other_sinks; }));
+  if (subject.config.kv_bias != decoder::KvBias::none) {
+    view.columns = 3;
+    view.panels.push_back(layer_panel(conditions, "the KV bias' slot", "share of heads", false,
+                                      [](const Layer& l) { return l.slot_sinks; }));
+  }
   figure.views.push_back(std::move(view));
   return figure;
 }
@@ -156,45 +180,69 @@ Figure maps_figure(const Subject& subject, const std::vector<Condition>& conditi
 }  // namespace
 
 Section magnitude_section(const std::vector<Condition>& conditions, const Options& options) {
-  return {
-      "magnitude", "Magnitudes", "", {top_values_figure(conditions, options), scale_free_figure(conditions, options)}};
+  return {"magnitude",
+          "Magnitudes",
+          "",
+          {top_values_figure(conditions, options), scale_free_figure(conditions, options), writers_figure(conditions)}};
 }
 
 Section attention_section(const Subject& subject, const std::vector<Condition>& conditions, const Options& options,
                           const Tokenizer& tokenizer) {
-  return {
-      "attention", "Attention", "", {sinks_figure(conditions, options), maps_figure(subject, conditions, tokenizer)}};
+  return {"attention",
+          "Attention",
+          "",
+          {sinks_figure(subject, conditions, options), maps_figure(subject, conditions, tokenizer)}};
 }
 
-Section intervention_section(const std::vector<Condition>& conditions) {
+Section intervention_section(const Subject& subject, const std::vector<Condition>& conditions) {
+  constexpr double kLogFrom = 3.0;  // the span from which a linear axis shows the largest only
   Section section{"interventions", "Interventions", "", {}};
   Figure figure{.id = "interventions",
                 .title = "Perplexity after an intervention",
                 .caption =
-                    "As a multiple of the unchanged model's, with 95 % intervals by bootstrap over sequences. The "
-                    "band is the unchanged model."};
-  View view{.columns = 1, .shared = false, .svg = "interventions"};
+                    "As a multiple of the unchanged model's (the line at 1), with 95 % intervals by bootstrap over "
+                    "sequences."};
+  View view{.columns = 2, .shared = false, .svg = "interventions"};
   for (std::size_t i = 0; i < conditions.size(); ++i) {
-    if (!conditions[i].target) continue;
-    Panel panel{.title = fmt::format("{} · layer {}", words_of(conditions[i]), conditions[i].target->layer),
+    const Condition& condition = conditions[i];
+    if (condition.zeroed() == nullptr) continue;
+    Panel panel{.title = fmt::format("{} · layer {}", words_of(condition), condition.target->layer),
                 .color = static_cast<int>(i),
                 .kind = PanelKind::intervals};
-    panel.y = {.label = "perplexity / reference", .log = true};
-    Series points{.name = words_of(conditions[i]), .color = static_cast<int>(i), .stroke = Stroke::points};
-    for (const Outcome& outcome : conditions[i].outcomes) {
+    panel.y.label = "perplexity / reference";
+    Series points{.name = words_of(condition), .color = static_cast<int>(i), .in_legend = false};
+    double least = 1.0;
+    double most = 1.0;
+    for (const Outcome& outcome : condition.outcomes) {
       if (outcome.kind == Kind::none) continue;
-      points.x.push_back(static_cast<double>(panel.x.categories.size()));
-      panel.x.categories.emplace_back(name_of(outcome.kind));
-      points.y.push_back(outcome.ratio.value);
-      points.low.push_back(outcome.ratio.low);
-      points.high.push_back(outcome.ratio.high);
+      for (std::size_t text = 0; text < outcome.texts.size(); ++text) {
+        const Interval& ratio = outcome.texts[text].ratio;
+        const std::string& name = subject.sequences[i].evaluation[text].name;
+        points.x.push_back(static_cast<double>(panel.x.categories.size()));
+        panel.x.categories.push_back(
+            outcome.texts.size() == 1
+                ? name_of(outcome.kind)
+                : fmt::format("{} · {}", name_of(outcome.kind), std::filesystem::path(name).filename().string()));
+        points.y.push_back(ratio.value);
+        points.low.push_back(ratio.low);
+        points.high.push_back(ratio.high);
+        points.notes.push_back(name);
+        for (const double value : {ratio.value, ratio.low, ratio.high}) {
+          if (!std::isfinite(value)) continue;
+          least = std::min(least, value);
+          most = std::max(most, value);
+        }
+      }
     }
+    panel.y.log = most > kLogFrom * least;
     panel.series.push_back(std::move(points));
-    panel.band = report::Band{0.99, 1.01, "unchanged"};
+    panel.band = report::Band{1.0, 1.0, "unchanged"};
     view.panels.push_back(std::move(panel));
   }
   if (view.panels.empty()) {
-    section.intro = "No layer has a massive element: there is nothing to intervene on.";
+    const bool none = std::none_of(conditions.begin(), conditions.end(), [](const Condition& c) { return c.target; });
+    section.intro = none ? "No layer has a massive element: there is nothing to intervene on."
+                         : "No held-out sequence has a massive element where they come first: nothing was changed.";
     return section;
   }
   figure.views.push_back(std::move(view));

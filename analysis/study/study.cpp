@@ -1,94 +1,206 @@
 #include "analysis/study/study.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
+#include <limits>
+
+#include "base/error.h"
 
 namespace headroom::study {
 namespace {
 
 constexpr double kDestroyed = 10.0;
-constexpr double kHigh = 100.0;
-constexpr double kMedium = 2.0;
+
+std::vector<decoder::Sequence> all_of(const std::vector<Sequences::HeldOut>& texts) {
+  std::vector<decoder::Sequence> all;
+  for (const Sequences::HeldOut& text : texts) all.insert(all.end(), text.sequences.begin(), text.sequences.end());
+  return all;
+}
 
 // The evaluation sequences, each once for every intervention: variant by variant.
 class Variants {
  public:
   Variants(const decoder::States& evaluation, const Target& target, const Options& options)
-      : count_(evaluation.count()), options_(options) {
-    const std::vector<Element> own = elements_of(evaluation, options);
+      : count_(evaluation.count()), target_(target), options_(options) {
+    const std::vector<Element> own = elements_of(evaluation, 0, count_, options);
     std::vector<std::size_t> copies;
     for (std::size_t variant = 0; variant < kKinds.size(); ++variant) {
       for (std::size_t i = 0; i < count_; ++i) copies.push_back(i);
     }
     states_ = decoder::States(evaluation, copies);
     for (std::size_t variant = 0; variant < kKinds.size(); ++variant) {
-      outcomes_.push_back({});
-      outcomes_.back().kind = kKinds[variant];
+      std::vector<Change> changes(count_);
+#pragma omp parallel for schedule(dynamic)
       for (std::size_t i = 0; i < count_; ++i) {
-        outcomes_.back().changed += intervene(kKinds[variant], target, own, static_cast<std::int32_t>(i), options,
-                                              states_.of(variant * count_ + i));
+        changes[i] = intervene(kKinds[variant], target, own, static_cast<std::int32_t>(i), options,
+                               states_.of(variant * count_ + i));
+      }
+      outcomes_.push_back({kKinds[variant], {}, {}});
+      for (const Change& change : changes) {
+        outcomes_.back().change.changed += change.changed;
+        outcomes_.back().change.without_mean += change.without_mean;
       }
     }
+    for (std::size_t i = 0; i < count_; ++i) {
+      zeroed_positions_.push_back(positions_of(own, static_cast<std::int32_t>(i)));
+    }
+    suppression_.left = std::ssize(zeroed_elements());
   }
 
-  decoder::States& states() { return states_; }
+  decoder::States& states() {
+    return states_;
+  }
 
-  // Whether what was suppressed is there again.
+  // Whether what was set to zero is massive again behind `layer`, and what else is.
   void look_for_leaks(std::int64_t layer) {
-    for (std::size_t variant = 1; variant < outcomes_.size(); ++variant) {
-      for (std::size_t i = 0; i < count_; ++i) {
-        const Tensor h = states_.of(variant * count_ + i);
-        if (massive_elements(h, static_cast<std::int32_t>(i), options_).empty()) continue;
-        outcomes_[variant].leaked_layers.push_back(layer);
-        break;
-      }
+    bool leaked = false;
+    bool others = false;
+    for (const Element& element : zeroed_elements()) {
+      const auto& positions = zeroed_positions_[static_cast<std::size_t>(element.sequence)];
+      const bool suppressed = std::binary_search(positions.begin(), positions.end(), element.position) &&
+                              std::binary_search(target_.channels.begin(), target_.channels.end(), element.channel);
+      (suppressed ? leaked : others) = true;
     }
+    if (leaked) suppression_.leaked_layers.push_back(layer);
+    if (others) suppression_.other_layers.push_back(layer);
   }
 
-  std::vector<Outcome> outcomes() && { return std::move(outcomes_); }
+  const Suppression& suppression() const {
+    return suppression_;
+  }
+  std::vector<Outcome> outcomes() const {
+    return outcomes_;
+  }
 
  private:
+  std::vector<Element> zeroed_elements() const {
+    static_assert(kKinds[1] == Kind::zero);
+    return elements_of(states_, count_, count_, options_);
+  }
+
   std::size_t count_;
+  const Target& target_;
   const Options& options_;
   decoder::States states_;
   std::vector<Outcome> outcomes_;
+  std::vector<std::vector<std::int32_t>> zeroed_positions_;  // of each sequence, rising
+  Suppression suppression_;
 };
+
+// Losses that are no numbers become infinite ones, which sort and add up.
+std::int64_t settle(std::vector<SequenceLoss>& losses) {
+  std::int64_t not_finite = 0;
+  for (SequenceLoss& loss : losses) {
+    if (std::isfinite(loss.nll)) continue;
+    loss.nll = std::numeric_limits<double>::infinity();
+    ++not_finite;
+  }
+  return not_finite;
+}
+
+void refuse_not_finite(const std::vector<SequenceLoss>& reference, const std::string& text) {
+  const auto found = std::find_if(reference.begin(), reference.end(),
+                                  [](const SequenceLoss& loss) { return !std::isfinite(loss.nll); });
+  if (found == reference.end()) return;
+  throw Error(
+      ExitCode::diverged,
+      fmt::format("the unchanged model's loss is not finite, in sequence {} of {}", found - reference.begin(), text),
+      "The model is damaged, or cannot be computed in float32.");
+}
 
 void measure(decoder::Decoder& model, const decoder::States& states, const Sequences& sequences, const Options& options,
              std::vector<Outcome>& outcomes) {
+  const std::vector<decoder::Sequence> evaluation = all_of(sequences.evaluation);
   std::vector<const decoder::Sequence*> all;
   for (std::size_t variant = 0; variant < outcomes.size(); ++variant) {
-    for (const decoder::Sequence& ids : sequences.evaluation) all.push_back(&ids);
+    for (const decoder::Sequence& ids : evaluation) all.push_back(&ids);
   }
   const std::vector<SequenceLoss> found = losses(model, model.finish(states, nullptr), all);
-  const auto count = static_cast<std::ptrdiff_t>(sequences.evaluation.size());
-  const std::vector<SequenceLoss> reference(found.begin(), found.begin() + count);
-  for (std::size_t variant = 0; variant < outcomes.size(); ++variant) {
-    const auto begin = found.begin() + static_cast<std::ptrdiff_t>(variant) * count;
-    const std::vector<SequenceLoss> own(begin, begin + count);
-    Outcome& outcome = outcomes[variant];
-    for (const SequenceLoss& loss : own) outcome.tokens += loss.tokens;
-    outcome.perplexity = perplexity_interval(own, options.resamples, options.seed);
-    outcome.ratio = ratio_interval(own, reference, options.resamples, options.seed);
+  auto next = found.begin();
+  for (Outcome& outcome : outcomes) {
+    auto reference = found.begin();
+    for (const Sequences::HeldOut& text : sequences.evaluation) {
+      const auto count = std::ssize(text.sequences);
+      std::vector<SequenceLoss> own(next, next + count);
+      const std::vector<SequenceLoss> unchanged(reference, reference + count);
+      next += count;
+      reference += count;
+      if (outcome.kind == Kind::none) refuse_not_finite(own, text.name);
+      TextOutcome lost;
+      lost.not_finite = settle(own);
+      for (const SequenceLoss& loss : own) lost.tokens += loss.tokens;
+      lost.perplexity = perplexity_interval(own, options.resamples, options.seed);
+      lost.ratio = ratio_interval(own, unchanged, options.resamples, options.seed);
+      outcome.texts.push_back(lost);
+    }
   }
 }
 
 }  // namespace
 
-bool Outcome::destroyed() const {
-  return !(ratio.value <= kDestroyed);
+bool TextOutcome::destroyed() const {
+  return ratio.value > kDestroyed;
+}
+
+Interval Outcome::ratio() const {
+  const auto mean = [&](double Interval::*end) {
+    double sum = 0.0;
+    for (const TextOutcome& text : texts) sum += std::log(text.ratio.*end);
+    return std::exp(sum / static_cast<double>(texts.size()));
+  };
+  return {mean(&Interval::value), mean(&Interval::low), mean(&Interval::high)};
+}
+
+double Outcome::mean_perplexity() const {
+  double sum = 0.0;
+  double count = 0.0;
+  for (const TextOutcome& text : texts) {
+    if (text.destroyed()) continue;
+    sum += text.perplexity.value;
+    count += 1.0;
+  }
+  return sum / count;
+}
+
+std::int64_t Outcome::destroyed() const {
+  return std::count_if(texts.begin(), texts.end(), [](const TextOutcome& text) { return text.destroyed(); });
 }
 
 const char* name_of(Severity severity) {
   switch (severity) {
     case Severity::none:
       return "not detrimental";
+    case Severity::slight:
+      return "slightly detrimental";
     case Severity::medium:
-      return "medium";
+      return "detrimental";
     case Severity::high:
       return "highly detrimental";
   }
   return "";
+}
+
+double lower_bound(Severity severity) {
+  switch (severity) {
+    case Severity::none:
+      return 0.0;
+    case Severity::slight:
+      return 1.1;
+    case Severity::medium:
+      return 2.0;
+    case Severity::high:
+      break;
+  }
+  return 100.0;
+}
+
+Severity severity_of(double ratio) {
+  for (const Severity severity : {Severity::high, Severity::medium, Severity::slight}) {
+    if (ratio >= lower_bound(severity)) return severity;
+  }
+  return Severity::none;
 }
 
 std::vector<std::int32_t> Condition::all_channels() const {
@@ -97,14 +209,24 @@ std::vector<std::int32_t> Condition::all_channels() const {
   return channels_of(all);
 }
 
-Severity Condition::severity() const {
+std::vector<std::int64_t> Condition::massive_layers(const Options& options) const {
+  std::vector<std::int64_t> massive;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    if (layers[i].massive(options)) massive.push_back(static_cast<std::int64_t>(i));
+  }
+  return massive;
+}
+
+std::size_t Condition::peak_layer() const {
+  const auto peak = std::max_element(layers.begin(), layers.end(),
+                                     [](const Layer& a, const Layer& b) { return a.top[0] < b.top[0]; });
+  return static_cast<std::size_t>(peak - layers.begin());
+}
+
+const Outcome* Condition::zeroed() const {
   const auto zero =
       std::find_if(outcomes.begin(), outcomes.end(), [](const Outcome& outcome) { return outcome.kind == Kind::zero; });
-  if (zero == outcomes.end()) return Severity::none;
-  // A loss that is no number is as bad as one can be.
-  return !(zero->ratio.value < kHigh)   ? Severity::high
-         : zero->ratio.value >= kMedium ? Severity::medium
-                                        : Severity::none;
+  return zero == outcomes.end() || zero->change.changed == 0 ? nullptr : &*zero;
 }
 
 Condition study(decoder::Decoder& model, const Sequences& sequences, const Options& options,
@@ -112,16 +234,16 @@ Condition study(decoder::Decoder& model, const Sequences& sequences, const Optio
   Condition found;
   found.bos = sequences.bos;
   found.layers.resize(static_cast<std::size_t>(model.config().n_layers));
-  SinkTap sinks(options, found.layers);
   decoder::States detection = model.embed(sequences.detection);
+  Watcher watcher(options, detection, found.layers);
   decoder::States mean = model.embed(sequences.mean);
-  decoder::States evaluation = model.embed(sequences.evaluation);
+  decoder::States evaluation = model.embed(all_of(sequences.evaluation));
   std::optional<Variants> variants;
   for (std::int64_t number = 0; number < model.config().n_layers; ++number) {
     Layer& layer = found.layers[static_cast<std::size_t>(number)];
-    model.apply(number, detection, &sinks);
-    sinks.finish(number);
-    describe(detection, options, layer);
+    model.apply(number, detection, &watcher);
+    watcher.finish(number);
+    describe(detection, number, options, layer);
     if (variants) {
       model.apply(number, variants->states(), nullptr);
       variants->look_for_leaks(number);
@@ -129,7 +251,8 @@ Condition study(decoder::Decoder& model, const Sequences& sequences, const Optio
       model.apply(number, mean, nullptr);
       model.apply(number, evaluation, nullptr);
       if (!layer.elements.empty()) {
-        found.target = make_target(number, channels_of(layer.elements), elements_of(mean, options));
+        found.target = make_target(number, channels_of(layer.elements), elements_of(mean, 0, mean.count(), options));
+        found.writers = watcher.writers(layer.elements);
         variants.emplace(evaluation, *found.target, options);
         mean = decoder::States();
         evaluation = decoder::States();
@@ -138,12 +261,12 @@ Condition study(decoder::Decoder& model, const Sequences& sequences, const Optio
     advanced();
   }
   if (variants) {
-    found.outcomes = std::move(*variants).outcomes();
-    measure(model, variants->states(), sequences, options, found.outcomes);
+    found.outcomes = variants->outcomes();
+    found.suppression = variants->suppression();
   } else {
     found.outcomes.resize(1);
-    measure(model, evaluation, sequences, options, found.outcomes);
   }
+  measure(model, variants ? variants->states() : evaluation, sequences, options, found.outcomes);
   return found;
 }
 

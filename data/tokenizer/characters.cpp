@@ -67,6 +67,10 @@ bool is_letter(char32_t code) {
   return category(code) == 'L';
 }
 
+bool is_mark(char32_t code) {
+  return category(code) == 'M';
+}
+
 bool is_number(char32_t code) {
   if (code < 0x80) return code >= '0' && code <= '9';
   return category(code) == 'N' || is_young_number(code);

@@ -219,7 +219,8 @@
     const at = value.copy().range([0, width]);
     const shows = (v) => known(v) && (!panel.y.log || v > 0);
     if (panel.band && shows(panel.band.low) && shows(panel.band.high)) {
-      g.append("rect").attr("class", "band").attr({ x: at(panel.band.low), width: Math.max(1, at(panel.band.high) - at(panel.band.low)), height: height });
+      const wide = at(panel.band.high) - at(panel.band.low);  // without width it is a line
+      g.append("rect").attr("class", "band").attr({ x: at(panel.band.low), width: Math.max(1, wide), height: height }).style("opacity", wide < 1 ? 0.6 : null);
     }
     ticksOf(at, panel.y, Math.max(2, Math.floor(width / 70))).forEach((tick) => {
       g.append("line").attr("class", "grid").attr({ x1: at(tick.value), x2: at(tick.value), y2: height });
@@ -288,7 +289,9 @@
     const left = Math.max(34, Math.min(130, textWidth(rows) + 14)) + (panel.y.label ? 20 : 0);
     const right = 82;
     const width = Math.max(120, node.clientWidth - left - right);
-    const height = Math.max(96, rows.length * rowHeight);
+    // A map of many keys by as many queries is square, its labels thinned out.
+    const square = rows.length === columns.length && rows.length > 24;
+    const height = square ? width : Math.max(96, rows.length * rowHeight);
     const svg = d3.select(node).append("svg").attr("height", height + 46);
     const g = svg.append("g").attr("transform", `translate(${left},6)`);
     g.append("rect").attr({ width: width, height: height, fill: "var(--empty)" });
