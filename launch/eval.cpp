@@ -76,9 +76,10 @@ class EvalVerb : public Verb {
     if (texts_.empty() && tasks_.empty()) {
       throw Error(ExitCode::usage, "nothing to evaluate", "Name a text with --perplexity, or a task with --task.");
     }
-    // Files first: a mistake in the last of them should not show after hours.
+    // All that can be wrong comes first: a mistake should not show after hours.
+    check_out();
     std::vector<Task> tasks;
-    for (const fs::path& file : tasks_) tasks.push_back(read_task(file, limit_));
+    for (const fs::path& file : tasks_) tasks.push_back(read_named(file, tasks));
     for (const fs::path& file : texts_) {
       if (!fs::is_regular_file(file)) {
         throw Error(ExitCode::bad_data, fmt::format("'{}' is no file", file.string()));
@@ -91,61 +92,58 @@ class EvalVerb : public Verb {
     DecoderScorer scorer(*model.decoder, batch_);
     const std::int64_t positions = model.decoder->config().max_positions;
     check_window(model.decoder->config());
-
-    ordered_json task_results = ordered_json::array();
-    ordered_json text_results = ordered_json::array();
-    std::vector<std::vector<std::string>> task_rows;
-    std::vector<std::vector<std::string>> text_rows;
+    const PerplexityOptions options = perplexity_options(positions);
     const std::int64_t task_window = window_ > 0 ? window_ : positions > 0 ? positions : kDefaultWindow;
+    std::vector<PreparedTask> prepared;
     for (std::size_t i = 0; i < tasks.size(); ++i) {
-      Bar bar(tasks[i].name);
-      const TaskResult result =
-          evaluate_task(prepare_task(tasks[i], tasks_[i].string(), encoding, task_window), scorer, bar.advance());
-      bar.finish();
-      for (const Metric& metric : result.metrics) {
-        task_rows.push_back({tasks[i].name, std::to_string(tasks[i].items.size()), metric.name,
-                             number_text(metric.value),
-                             metric.standard_error ? number_text(*metric.standard_error) : "-"});
-      }
-      ordered_json json = to_json(tasks[i], result);
-      json["window"] = task_window;
-      json["file"] = tasks_[i].string();
-      json["file_hash"] = file_hash(tasks_[i]);
-      task_results.push_back(std::move(json));
-    }
-    for (const fs::path& file : texts_) {
-      const PerplexityOptions options = perplexity_options(positions);
-      Bar bar(file.filename().string());
-      const PerplexityResult result = perplexity(file, encoding, options, scorer, bar.advance());
-      bar.finish();
-      text_rows.push_back({file.filename().string(),
-                           packed_ ? fmt::format("packed {}", options.window)
-                                   : fmt::format("sliding {}/{}", options.window, options.stride),
-                           std::to_string(result.scored), number_text(result.mean_nll()),
-                           number_text(result.perplexity()), number_text(result.bits_per_byte())});
-      ordered_json json = to_json(options, result);
-      json["file"] = file.string();
-      json["file_hash"] = file_hash(file);
-      text_results.push_back(std::move(json));
+      prepared.push_back(prepare_task(std::move(tasks[i]), tasks_[i].string(), encoding, task_window));
     }
 
-    fmt::print("{}\n", model.name);
-    if (!task_rows.empty()) print_table({"task", "items", "metric", "value", "stderr"}, task_rows);
-    if (!text_rows.empty()) {
-      print_table({"text", "windows", "tokens", "nll/token", "perplexity", "bits/byte"}, text_rows);
-    }
-    if (!out_.empty()) {
+    const std::string heading =
+        fmt::format("{}; texts begin {}", model.name, encoding.before().empty() ? "with nothing" : "with BOS");
+    Results results;
+    const auto write = [&] {
+      if (out_.empty()) return;
       ordered_json json = provenance(model, encoding);
       json["seconds"] = watch.seconds();
-      json["tasks"] = std::move(task_results);
-      json["perplexity"] = std::move(text_results);
+      json["tasks"] = results.tasks;
+      json["perplexity"] = results.texts;
       write_file_atomically(out_, json.dump(1) + "\n");
-      fmt::print("{}\n", out_);
+    };
+    try {
+      for (std::size_t i = 0; i < prepared.size(); ++i) {
+        score_task(prepared[i], tasks_[i], task_window, scorer, results);
+        write();
+      }
+      for (const fs::path& file : texts_) {
+        score_text(file, encoding, options, scorer, results);
+        write();
+      }
+    } catch (const Error&) {  // what was found before is not lost
+      results.print(heading);
+      throw;
     }
+    results.print(heading);
+    if (!out_.empty()) fmt::print("{}\n", out_);
     return ExitCode::done;
   }
 
  private:
+  struct Results {
+    ordered_json tasks = ordered_json::array();
+    ordered_json texts = ordered_json::array();
+    std::vector<std::vector<std::string>> task_rows;
+    std::vector<std::vector<std::string>> text_rows;
+
+    void print(const std::string& heading) const {
+      fmt::print("{}\n", heading);
+      if (!task_rows.empty()) print_table({"task", "items", "metric", "value", "stderr"}, task_rows);
+      if (!text_rows.empty()) {
+        print_table({"text", "windows", "tokens", "nll/token", "perplexity", "bits/byte"}, text_rows);
+      }
+    }
+  };
+
   // Progress that begins when the scorer says how much there is to do.
   class Bar {
    public:
@@ -164,6 +162,69 @@ class EvalVerb : public Verb {
     std::string label_;
     std::optional<Progress> progress_;
   };
+
+  static void score_task(const PreparedTask& prepared, const fs::path& file, std::int64_t window, Scorer& scorer,
+                         Results& results) {
+    const Task& task = prepared.task;
+    Bar bar(task.name);
+    const TaskResult result = evaluate_task(prepared, scorer, bar.advance());
+    bar.finish();
+    for (const Metric& metric : result.metrics) {
+      results.task_rows.push_back({task.name, std::to_string(task.items.size()), metric.name, number_text(metric.value),
+                                   metric.standard_error ? number_text(*metric.standard_error) : "-"});
+    }
+    ordered_json json = to_json(task, result);
+    json["window"] = window;
+    json["file"] = file.string();
+    json["file_hash"] = file_hash(file);
+    results.tasks.push_back(std::move(json));
+  }
+
+  static void score_text(const fs::path& file, const TextEncoding& encoding, const PerplexityOptions& options,
+                         Scorer& scorer, Results& results) {
+    Bar bar(file.filename().string());
+    const PerplexityResult result = perplexity(file, encoding, options, scorer, bar.advance());
+    bar.finish();
+    results.text_rows.push_back({file.filename().string(),
+                                 options.kind == PerplexityKind::packed
+                                     ? fmt::format("packed {}", options.window)
+                                     : fmt::format("sliding {}/{}", options.window, options.stride),
+                                 std::to_string(result.scored), number_text(result.mean_nll()),
+                                 number_text(result.perplexity()), number_text(result.bits_per_byte())});
+    ordered_json json = to_json(options, result);
+    json["file"] = file.string();
+    json["file_hash"] = file_hash(file);
+    results.texts.push_back(std::move(json));
+  }
+
+  // Results and their files are told apart by the tasks' names.
+  Task read_named(const fs::path& file, const std::vector<Task>& others) const {
+    Task task = read_task(file, limit_);
+    const auto same = [&](const Task& other) { return other.name == task.name; };
+    if (std::any_of(others.begin(), others.end(), same)) {
+      throw Error(ExitCode::usage, fmt::format("the name '{}' of {} is taken", task.name, file.string()),
+                  "A task is called as its file is, without the extension: rename one.");
+    }
+    return task;
+  }
+
+  // Where the results go: over earlier ones only, and where a file can be made.
+  void check_out() const {
+    if (out_.empty()) return;
+    const fs::path place(out_);
+    if (fs::exists(place)) {
+      const bool file = fs::is_regular_file(place);
+      const ordered_json json =
+          file ? ordered_json::parse(read_file(place), nullptr, /*allow_exceptions=*/false) : ordered_json();
+      if (!json.is_object() || !json.contains("headroom")) {
+        throw Error(ExitCode::usage, fmt::format("'{}' exists and holds no results of eval", out_),
+                    "Name another file with --out.");
+      }
+    } else if (!fs::is_directory(fs::absolute(place).parent_path())) {
+      throw Error(ExitCode::usage, fmt::format("there is no directory for '{}'", out_),
+                  "Make it first, or name another file with --out.");
+    }
+  }
 
   // Our own models have seen BOS before every document (data/build_corpus.h), whatever a tokenizer's own convention is.
   SpecialTokens special(const OpenedModel& model, const Tokenizer& tokenizer) const {
@@ -206,6 +267,7 @@ class EvalVerb : public Verb {
               {"computed_in", "f32"}}},
             {"tokenizer", {{"fingerprint", tokenizer.fingerprint()}, {"pieces", tokenizer.vocab_size()}}},
             {"special_tokens", name_of(encoding.special())},
+            {"texts_begin_with", encoding.before()},
             {"limit", limit_ > 0 ? ordered_json(limit_) : ordered_json()}};
   }
 

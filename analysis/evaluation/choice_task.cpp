@@ -4,14 +4,18 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
 
 namespace headroom::evaluation {
 namespace {
 
-// Whether the choice with the largest score is an answer.
+// Whether the choice with the largest score is an answer; NaN where a score is NaN, which no order has a place for.
 double hit(const TaskItem& item, const std::vector<double>& scores) {
+  if (std::any_of(scores.begin(), scores.end(), [](double score) { return std::isnan(score); })) {
+    return std::numeric_limits<double>::quiet_NaN();
+  }
   const auto chosen = static_cast<std::size_t>(std::max_element(scores.begin(), scores.end()) - scores.begin());
   return std::find(item.answers.begin(), item.answers.end(), chosen) != item.answers.end() ? 1.0 : 0.0;
 }

@@ -44,6 +44,18 @@ std::string_view name_of(SpecialTokens special) {
   return "none";
 }
 
+std::vector<std::int32_t> TextEncoding::before() const {
+  switch (special_) {
+    case SpecialTokens::convention:
+      return tokenizer_.before();
+    case SpecialTokens::bos:
+      return {tokenizer_.bos()};
+    case SpecialTokens::none:
+      break;
+  }
+  return {};
+}
+
 std::size_t trailing_space(std::string_view text) {
   std::size_t end = text.size();
   while (end > 0) {

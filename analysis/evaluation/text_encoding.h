@@ -43,6 +43,8 @@ class TextEncoding {
 
   const Tokenizer& tokenizer() const { return tokenizer_; }
   SpecialTokens special() const { return special_; }
+  // The special tokens that a text begins with.
+  std::vector<std::int32_t> before() const;
   // What stands before a text that has nothing before it: BOS, failing that EOS.
   std::optional<std::int32_t> prefix() const { return prefix_; }
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -438,6 +439,8 @@ TEST(ChoiceTask, MetricsAreTheirDefinitions) {
   EXPECT_EQ(metrics[2].name, "acc_bytes");
   EXPECT_DOUBLE_EQ(metrics[2].value, 1.0 / 3.0);
   EXPECT_FALSE(mean_of("one", {0.5}).standard_error.has_value());
+  scores[1].log_likelihoods[1] = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_TRUE(std::isnan(metrics_of(task, scores)[0].value)) << "no choice is made among what cannot be compared";
 
   task.form = TaskForm::labels;
   task.items.resize(1);

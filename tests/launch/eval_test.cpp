@@ -184,6 +184,25 @@ TEST(Eval, MistakesAreNamed) {
   expect(headroom("eval " + model + " --perplexity " + fixture("text.txt") + " --window 40 --stride 41"), 2,
          "passes over tokens");
   expect(headroom("eval " + model + " --perplexity " + fixture("text.txt") + " --bos --no-bos"), 2, "--no-bos");
+  expect(headroom("eval " + model + " --perplexity " + fixture("text.txt") + " --out " + fixture("text.txt")), 2,
+         "holds no results of eval");
+  expect(headroom("eval " + model + " --perplexity " + fixture("text.txt") + " --out " +
+                  (scratch / "none/results.json").string()),
+         2, "there is no directory");
+}
+
+TEST(Eval, WhatWasFoundBeforeAMistakeIsNotLost) {
+  const Scratch scratch;
+  const std::string empty = scratch.file("empty.txt", "").string();
+  const std::string out = (scratch / "results.json").string();
+  const std::string command = "eval " + fixture("gpt2") + " --perplexity " + fixture("text.txt") + " ";
+  const Outcome stopped = headroom(command + empty + " --limit 2 --out " + out);
+  EXPECT_EQ(stopped.status, 4);
+  EXPECT_THAT(stopped.output, AllOf(HasSubstr("sliding"), HasSubstr("empty.txt")));
+  const json found = json::parse(content_of(out));
+  ASSERT_EQ(found["perplexity"].size(), 1U);
+  const Outcome again = headroom(command + "--limit 2 --out " + out);
+  EXPECT_EQ(again.status, 0) << "over earlier results: " << again.output;
 }
 
 }  // namespace
