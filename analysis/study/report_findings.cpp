@@ -71,7 +71,7 @@ std::string existence(const Condition& condition, const Sequences& sequences, co
 
 std::string writing(const Condition& condition) {
   const Writers& writers = condition.writers;
-  const auto share = [&](double part) { return fmt::format("{:.0f} %", 100.0 * part / writers.all); };
+  const auto share = [&](double part) { return share_words(part, writers.all); };
   return fmt::format(
       "{}: of what those elements hold in layer {}, its feed-forward wrote {}, its attention {}; {} came in.",
       capital(words_of(condition)), condition.target->layer, share(writers.mlp), share(writers.attention),

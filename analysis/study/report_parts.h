@@ -14,6 +14,8 @@ namespace headroom::study {
 std::string words_of(const Condition& condition);
 // "1.23 (1.1 to 1.4)", without the interval where it is not known.
 std::string words_of(const Interval& interval);
+// A part of a whole in whole per cent: "98 %".
+std::string share_words(double part, double whole);
 // The first few of a list, and how many more there are: "3, 7, 9 and 12 more".
 std::string some_of(const std::vector<std::int32_t>& numbers);
 // Whether what attention and the feed-forward put out is added to the stream as it is.

@@ -45,7 +45,7 @@ Cell writer_cell(const Subject& subject, const Condition& condition) {
   if (!condition.target || !adds_up(subject.config)) return Cell::of(nullptr, "–");
   const Writers& writers = condition.writers;
   const double before = writers.all - writers.attention - writers.mlp;
-  const auto share = [&](double part) { return fmt::format("{:.0f} %", 100.0 * part / writers.all); };
+  const auto share = [&](double part) { return share_words(part, writers.all); };
   if (before > std::max(writers.attention, writers.mlp)) return text_cell("what came in " + share(before));
   return text_cell(writers.mlp >= writers.attention ? "feed-forward " + share(writers.mlp)
                                                     : "attention " + share(writers.attention));
@@ -62,6 +62,10 @@ std::string words_of(const Interval& interval) {
   if (!std::isfinite(interval.low)) return value;
   return fmt::format("{} ({} to {})", value, report::format_number(interval.low, 4),
                      report::format_number(interval.high, 4));
+}
+
+std::string share_words(double part, double whole) {
+  return fmt::format("{} %", std::lround(100.0 * part / whole));
 }
 
 std::string some_of(const std::vector<std::int32_t>& numbers) {
