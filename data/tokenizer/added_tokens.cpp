@@ -109,8 +109,9 @@ void AddedTokens::cut_piece(const TokenTrie& trie, const Piece& piece, Pieces& p
     std::size_t begin = found.begin;
     if (token.lstrip) begin = std::max(without_white_space_at_end(text.substr(0, begin)), done);
     if (done < begin) pieces.add_part(piece, done, begin);
-    pieces.next.push_back({{}, token.id, false, false});
     done = token.rstrip ? white_space_from(text, found.end) : found.end;
+    // White space that the token before took already.
+    if (begin < done) pieces.next.push_back({{}, token.id, false, false});
   }
   pieces.add_part(piece, done, text.size());
 }

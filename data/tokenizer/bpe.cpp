@@ -69,7 +69,10 @@ Bpe::Bpe(const JsonNode& node)
 }
 
 void Bpe::read_merges(const JsonNode& node) {
-  cut_before_blanks_ = vocabulary_.id_of(kBlank).has_value();
+  // Where a character is left out, those around it become neighbours.
+  const bool none_left_out =
+      unk_token_ || (byte_fallback_ && std::find(bytes_.begin(), bytes_.end(), kNone) == bytes_.end());
+  cut_before_blanks_ = vocabulary_.id_of(kBlank).has_value() && none_left_out;
   const nlohmann::json& merges = node.array();
   std::string joined;
   for (std::size_t i = 0; i < merges.size(); ++i) {

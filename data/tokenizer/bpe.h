@@ -44,7 +44,8 @@ class Bpe {
   bool byte_fallback_ = false;
   bool fuse_unk_ = false;
   bool ignore_merges_ = false;
-  // No merge joins a character to a blank (U+2581) behind it: pieces may be cut there without changing an id.
+  // No merge joins a character to a blank (U+2581) behind it, and none is left out: pieces may be cut there without
+  // changing an id.
   bool cut_before_blanks_ = false;
 
   std::array<std::int32_t, 0x180> low_symbols_{};  // token of a character, -1 for none; GPT-2's alphabet lies here

@@ -112,6 +112,14 @@ TEST(TokenizerJson, UnknownCharacters) {
   expect_error([&] { without.encode("ax"); }, ExitCode::bad_data, {"tokenizer.json: model", "'x'", "'<none>'"});
 }
 
+TEST(TokenizerJson, BlanksAroundAMissingCharacterMerge) {
+  json content = small();
+  content["model"]["unk_token"] = nullptr;
+  content["model"]["vocab"]["\u2581\u2581"] = 11;
+  content["model"]["merges"] = {"\u2581 \u2581"};
+  EXPECT_EQ(pieces(load(content), "\u2581x\u2581a\u2581\u2581"), (Strings{"\u2581\u2581", "a", "\u2581\u2581"}));
+}
+
 TEST(TokenizerJson, BytesInPlaceOfUnknownCharacters) {
   json content = small();
   content["model"]["byte_fallback"] = true;
@@ -267,6 +275,20 @@ TEST(TokenizerJson, AddedTokens) {
   EXPECT_EQ(pieces(tokenizer, "ba.ba"), (Strings{"ba", ".", "ba"}));
   EXPECT_EQ(pieces(tokenizer, "bab"), (Strings{"b", "ab"}));
   EXPECT_EQ(tokenizer.decode({12, 1}), "<m>xa");
+}
+
+// As the library (0.23.3) gives them: a blank that the token before took is none any more.
+TEST(TokenizerJson, AddedTokensOfWhiteSpace) {
+  const auto with = [](bool lstrip, bool rstrip, const std::string& text) {
+    json content = small();
+    content["added_tokens"] = {added(11, " ", {{"normalized", false}, {"lstrip", lstrip}, {"rstrip", rstrip}})};
+    return pieces(load(content), text);
+  };
+  EXPECT_EQ(with(true, true, "a   b"), (Strings{"a", " ", "b"}));
+  EXPECT_EQ(with(true, true, " \t b"), (Strings{" ", "b"}));
+  EXPECT_EQ(with(true, true, " "), Strings{" "});
+  EXPECT_EQ(with(false, true, "a  b"), (Strings{"a", " ", " ", "b"}));
+  EXPECT_EQ(with(true, false, "a  b"), (Strings{"a", " ", " ", "b"}));
 }
 
 TEST(TokenizerJson, NormalizedAddedTokensAreFoundInNormalizedText) {
