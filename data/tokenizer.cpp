@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/hash.h"
+#include "base/json_file.h"
 #include "data/tokenizer/companions.h"
 #include "data/tokenizer/json_encoder.h"
 #include "data/tokenizer/json_node.h"

@@ -26,9 +26,9 @@ namespace fs = std::filesystem;
 // The names of model/transformer.cpp's parameters.
 huggingface::TensorNames parameter_names(const decoder::Config& config) {
   huggingface::TensorNames names = huggingface::find_family("headroom")->names(config);
-  names.prefixes = {};
+  names.prefixes = {""};
   names.embedding_scale = "embedding.scale";
-  names.head = "head";
+  names.heads = {"head"};
   names.bias_key = "attention.kv_bias.key";
   names.bias_value = "attention.kv_bias.value";
   return names;

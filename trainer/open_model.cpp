@@ -15,28 +15,43 @@ namespace {
 namespace fs = std::filesystem;
 
 OpenedModel open_huggingface(const fs::path& directory) {
-  const decoder::Config config = huggingface::read_config(directory);
+  auto [config, weights] = huggingface::open_checkpoint(directory);
   const std::string name = fs::weakly_canonical(directory).filename().string();
   return {ModelKind::huggingface,
           name,
           directory,
           holds_tokenizer(directory) ? directory : fs::path(),
           {},
-          std::make_unique<decoder::Decoder>(config, huggingface::open_weights(directory, config))};
+          std::make_unique<decoder::Decoder>(std::move(config), std::move(weights))};
 }
 
-// A run's tokenizer: the one it names, or its corpus' own.
-fs::path tokenizer_of(const RunConfig& config) {
-  if (!config.data.tokenizer.empty() || !fs::is_directory(config.data.corpus)) return config.data.tokenizer;
-  return config.data.corpus;
+// A path of a run's config is relative to where the run was started, which is mostly a directory above the run's. Where
+// it is not there, to where this program was.
+fs::path found_from(const fs::path& run, const fs::path& path) {
+  if (path.empty() || path.is_absolute()) return path;
+  for (fs::path above = fs::canonical(run); above.has_relative_path(); above = above.parent_path()) {
+    if (fs::exists(above / path)) return above / path;
+  }
+  return path;
+}
+
+// A run's tokenizer: the one it names, its corpus' own, or one that it brought along from elsewhere; empty where none
+// of them is there.
+fs::path tokenizer_of(const RunConfig& config, const fs::path& run) {
+  const fs::path named = found_from(run, config.data.tokenizer);
+  if (!named.empty() && fs::exists(named)) return named;
+  const fs::path corpus = found_from(run, config.data.corpus);
+  if (named.empty() && fs::is_directory(corpus)) return corpus;
+  return fs::exists(run / "tokenizer") ? run / "tokenizer" : fs::path();
 }
 
 OpenedModel open_checkpoint(const fs::path& checkpoint, const fs::path& run) {
-  const fs::path file = run / "config.toml";
+  const fs::path own = checkpoint / "config.toml";
+  const fs::path file = fs::exists(own) ? own : run / "config.toml";
   if (!fs::exists(file)) {
     throw Error(ExitCode::bad_checkpoint,
-                fmt::format("{} is missing, which says what model the checkpoint is of", file.string()),
-                "Keep a checkpoint in its run's directory, or convert it with `headroom convert` where that is whole.");
+                fmt::format("{} is missing, which says what model the checkpoint is of", own.string()),
+                "Fetch all of the checkpoint's files.");
   }
   const RunConfig config = load_config(file, {});
   const decoder::Config model = decoder_config(resolved(config.model));
@@ -45,7 +60,7 @@ OpenedModel open_checkpoint(const fs::path& checkpoint, const fs::path& run) {
   return {ModelKind::own,
           name,
           checkpoint,
-          tokenizer_of(config),
+          tokenizer_of(config, run),
           manifest.identity.tokenizer,
           std::make_unique<decoder::Decoder>(model, checkpoint_weights(checkpoint, model))};
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/json_file.h"
 #include "data/tokenizer/json_node.h"
 
 namespace headroom {

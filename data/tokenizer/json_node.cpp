@@ -3,66 +3,9 @@
 #include <algorithm>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "data/tokenizer/characters.h"
 
 namespace headroom {
-namespace {
-
-namespace fs = std::filesystem;
-
-constexpr std::uintmax_t kLargestFile = std::uintmax_t{256} << 20;
-constexpr int kDeepestNesting = 64;
-
-[[noreturn]] void fail_file(const fs::path& file, const std::string& what) {
-  throw Error(ExitCode::bad_data, fmt::format("{}: {}", file.string(), what),
-              "Download it again, or have it written by the library that made it.");
-}
-
-// Brackets outside strings; a deeper file is refused before anything is built of it.
-int nesting(std::string_view text) {
-  int depth = 0;
-  int deepest = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') {
-        ++i;
-      } else if (c == '"') {
-        in_string = false;
-      }
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      deepest = std::max(deepest, ++depth);
-    } else if (c == '}' || c == ']') {
-      --depth;
-    }
-  }
-  return deepest;
-}
-
-}  // namespace
-
-nlohmann::json read_json(const fs::path& file) {
-  std::error_code unknown;  // what cannot be read says so below
-  const std::uintmax_t bytes = fs::file_size(file, unknown);
-  if (!unknown && bytes > kLargestFile) {
-    fail_file(file, fmt::format("{} bytes, at most {} are read of a tokenizer's file", bytes, kLargestFile));
-  }
-  const std::string text = read_file(file);
-  if (const int depth = nesting(text); depth > kDeepestNesting) {
-    fail_file(file, fmt::format("{} brackets inside each other, at most {} are read", depth, kDeepestNesting));
-  }
-  try {
-    return nlohmann::json::parse(text);
-  } catch (const nlohmann::json::parse_error& error) {
-    fail_file(file, fmt::format("no JSON from byte {} of {} on: it is damaged or cut short", error.byte, text.size()));
-  } catch (const nlohmann::json::exception&) {  // a number out of range
-    fail_file(file, "its JSON holds a number that is none");
-  }
-}
 
 std::string JsonNode::place() const {
   return key_.empty() ? file_->string() : fmt::format("{}: {}", file_->string(), key_);

@@ -1,4 +1,5 @@
-// A place in a JSON file that others wrote: what is read from it is checked, and every error names file and key.
+// A place in a JSON file that others wrote (base/json_file.h): what is read from it is checked, and every error names
+// file and key.
 #pragma once
 
 #include <fmt/format.h>
@@ -13,10 +14,6 @@
 #include <string_view>
 
 namespace headroom {
-
-// Reads and parses. Throws ExitCode::bad_data naming the file: missing, larger than 256 MiB, nested deeper than 64
-// brackets, no JSON (with the byte where it stops being JSON).
-nlohmann::json read_json(const std::filesystem::path& file);
 
 // Refers to a value that must outlive it. All throw ExitCode::bad_data naming file, key and what was expected.
 class JsonNode {

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json_file.h"
 #include "data/tokenizer/json_node.h"
 #include "data/utf8.h"
 

@@ -6,18 +6,27 @@
 #include <limits>
 
 #include "base/error.h"
-#include "base/file.h"
+#include "base/json_file.h"
 
 namespace headroom::huggingface {
+namespace {
+
+// What a message may quote whole.
+bool is_short_text(const nlohmann::json& value) {
+  constexpr std::size_t kLongest = 100;
+  return value.is_string() && value.get_ref<const std::string&>().size() <= kLongest;
+}
+
+}  // namespace
 
 ConfigJson ConfigJson::load(const std::filesystem::path& file) {
-  std::string text;
+  nlohmann::json json;
   try {
-    text = read_file(file);
+    json = read_json(file, ExitCode::bad_checkpoint);
   } catch (const Error& error) {
+    if (error.code() == ExitCode::bad_checkpoint) throw;
     throw Error(ExitCode::bad_checkpoint, error.what(), "A Hugging Face checkpoint is a directory with a config.json.");
   }
-  nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
   if (!json.is_object()) {
     throw Error(ExitCode::bad_checkpoint, fmt::format("{}: is no JSON object", file.string()), "Fetch it again.");
   }
@@ -29,43 +38,49 @@ const nlohmann::json* ConfigJson::value(const std::string& key) const {
   return found == json_.end() || found->is_null() ? nullptr : &*found;
 }
 
-std::int64_t ConfigJson::number_of(const std::string& key, std::int64_t otherwise) const {
+std::int64_t ConfigJson::natural(const std::string& key, std::int64_t otherwise) const {
   // Of anything a model has: products of three of them do not overflow where two are widths of one tensor.
   constexpr std::int64_t kMost = std::int64_t{1} << 24;
   const nlohmann::json* found = value(key);
   if (found == nullptr) return otherwise;
   if (!found->is_number_integer() || !(*found >= 0) || !(*found <= kMost)) {
-    refuse(key, fmt::format("wants an integer from 0 to {}, not {}", kMost, found->dump()));
+    refuse(key, fmt::format("wants an integer from 0 to {}, not {}", kMost, excerpt(*found)));
   }
   return found->get<std::int64_t>();
 }
 
-std::int64_t ConfigJson::count(const std::string& key, std::int64_t otherwise) const {
-  const std::int64_t number = number_of(key, otherwise);
+std::int64_t ConfigJson::positive(const std::string& key, std::int64_t otherwise) const {
+  const std::int64_t number = natural(key, otherwise);
   if (number < 1) refuse(key, "wants an integer of at least 1");
   return number;
 }
 
-double ConfigJson::number(const std::string& key, double otherwise) const {
+double ConfigJson::real(const std::string& key, double otherwise) const {
   const nlohmann::json* found = value(key);
   if (found == nullptr) return otherwise;
   if (!found->is_number() || !std::isfinite(found->get<double>())) {
-    refuse(key, fmt::format("wants a number, not {}", found->dump()));
+    refuse(key, fmt::format("wants a number, not {}", excerpt(*found)));
   }
   return found->get<double>();
+}
+
+double ConfigJson::positive_real(const std::string& key, double otherwise) const {
+  const double number = real(key, otherwise);
+  if (!(number > 0.0)) refuse(key, fmt::format("wants a number above 0, not {}", number));
+  return number;
 }
 
 bool ConfigJson::flag(const std::string& key, bool otherwise) const {
   const nlohmann::json* found = value(key);
   if (found == nullptr) return otherwise;
-  if (!found->is_boolean()) refuse(key, fmt::format("wants true or false, not {}", found->dump()));
+  if (!found->is_boolean()) refuse(key, fmt::format("wants true or false, not {}", excerpt(*found)));
   return found->get<bool>();
 }
 
 std::string ConfigJson::text(const std::string& key, const std::string& otherwise) const {
   const nlohmann::json* found = value(key);
   if (found == nullptr) return otherwise;
-  if (!found->is_string()) refuse(key, fmt::format("wants a text, not {}", found->dump()));
+  if (!is_short_text(*found)) refuse(key, fmt::format("wants a short text, not {}", excerpt(*found)));
   return found->get<std::string>();
 }
 
@@ -73,9 +88,9 @@ std::vector<std::string> ConfigJson::texts(const std::string& key) const {
   const nlohmann::json* found = value(key);
   std::vector<std::string> all;
   if (found == nullptr) return all;
-  if (!found->is_array()) refuse(key, "wants a list of texts");
+  if (!found->is_array()) refuse(key, "wants a list of short texts");
   for (const nlohmann::json& one : *found) {
-    if (!one.is_string()) refuse(key, "wants a list of texts");
+    if (!is_short_text(one)) refuse(key, "wants a list of short texts");
     all.push_back(one.get<std::string>());
   }
   return all;

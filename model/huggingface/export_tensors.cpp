@@ -72,9 +72,10 @@ void take_rows(const LinearWeights& weights, std::int64_t first, std::int64_t co
 class Exporter {
  public:
   Exporter(const Config& config, const TensorNames& names, WeightSource& weights)
-      : config_(config), names_(names), reader_(std::make_shared<LayerReader>(weights)) {
-    for (const std::string& prefix : names.prefixes) prefix_ += prefix;
-  }
+      : config_(config),
+        names_(names),
+        reader_(std::make_shared<LayerReader>(weights)),
+        prefix_(names.prefixes.front()) {}
 
   std::vector<ExportedTensor> run() {
     add_embedding();
@@ -119,7 +120,7 @@ class Exporter {
 
   void add_head() {
     const std::int64_t vocab = config_.vocab_size;
-    add(names_.head + ".weight", {vocab, config_.hidden_size}, [reader = reader_, vocab](const Take& take) {
+    add(names_.heads.front() + ".weight", {vocab, config_.hidden_size}, [reader = reader_, vocab](const Take& take) {
       for (std::int64_t first = 0; first < vocab; first += kRows) {
         take_tensor(reader->source().head(first, std::min(kRows, vocab - first)), take);
       }

@@ -18,29 +18,32 @@ constexpr const std::vector<Family>* kAll[] = {&kLlamaFamilies, &kGemmaFamilies,
 decoder::Rope rope_of_table(const ConfigJson& table, const ConfigJson& top, std::int64_t head_dim, double theta,
                             double partial, bool reads_partial) {
   decoder::Rope rope;
-  rope.theta = table.number("rope_theta", top.number("rope_theta", theta));
-  if (!(rope.theta > 0.0)) top.refuse("rope_theta", "wants a number above 0");
+  rope.theta = table.positive_real("rope_theta", top.positive_real("rope_theta", theta));
   const std::string type = table.text("rope_type", table.text("type", "default"));
   const bool scaled = type != "default";
-  const double share = table.number("partial_rotary_factor", top.number("partial_rotary_factor", partial));
+  const double share = table.real("partial_rotary_factor", top.real("partial_rotary_factor", partial));
   rope.dims = reads_partial || scaled ? static_cast<std::int64_t>(static_cast<double>(head_dim) * share) : head_dim;
   if (rope.dims < 2 || rope.dims > head_dim || rope.dims % 2 != 0) {
     top.refuse("partial_rotary_factor",
                fmt::format("leaves {} dims of a head of {} to rotate: an even number is wanted", rope.dims, head_dim));
   }
   if (!scaled) return rope;
-  rope.factor = table.number("factor", 1.0);
-  if (!(rope.factor > 0.0)) table.refuse("factor", "wants a number above 0");
+  const auto required = [&](const char* key) {
+    if (!table.given(key)) table.refuse(key, "is missing");
+    return table.positive_real(key, 0.0);
+  };
   if (type == "linear") {
     rope.scaling = decoder::RopeScaling::linear;
+    rope.factor = required("factor");
   } else if (type == "llama3") {
     rope.scaling = decoder::RopeScaling::llama3;
-    rope.low_freq_factor = table.number("low_freq_factor", 1.0);
-    rope.high_freq_factor = table.number("high_freq_factor", 4.0);
+    rope.factor = required("factor");
+    rope.low_freq_factor = required("low_freq_factor");
+    rope.high_freq_factor = required("high_freq_factor");
     rope.original_positions =
-        table.number("original_max_position_embeddings", top.number("max_position_embeddings", 8192.0));
-    if (!(rope.low_freq_factor > 0.0) || !(rope.high_freq_factor > rope.low_freq_factor)) {
-      table.refuse("high_freq_factor", "wants a number above low_freq_factor, and that above 0");
+        table.positive_real("original_max_position_embeddings", top.positive_real("max_position_embeddings", 8192.0));
+    if (!(rope.high_freq_factor > rope.low_freq_factor)) {
+      table.refuse("high_freq_factor", "wants a number above low_freq_factor");
     }
   } else {
     table.refuse("rope_type", fmt::format("'{}' is not supported", type),
@@ -77,9 +80,25 @@ decoder::Rope rope_of(const ConfigJson& json, std::int64_t head_dim, double thet
 
 std::int64_t layer_count(const ConfigJson& json, const std::string& key, std::int64_t otherwise) {
   constexpr std::int64_t kMost = 4096;
-  const std::int64_t count = json.count(key, otherwise);
+  const std::int64_t count = json.positive(key, otherwise);
   if (count > kMost) json.refuse(key, fmt::format("{} are more than any model has", count));
   return count;
+}
+
+std::optional<std::vector<bool>> sliding_by_type(const ConfigJson& json, std::int64_t layers) {
+  if (!json.given("layer_types")) return {};
+  const std::vector<std::string> types = json.texts("layer_types");
+  if (static_cast<std::int64_t>(types.size()) != layers) {
+    json.refuse("layer_types", fmt::format("has {} entries for {} layers", types.size(), layers));
+  }
+  std::vector<bool> slides;
+  for (const std::string& type : types) {
+    slides.push_back(type == "sliding_attention");
+    if (!slides.back() && type != "full_attention") {
+      json.refuse("layer_types", fmt::format("'{}' is not supported", type));
+    }
+  }
+  return slides;
 }
 
 std::vector<decoder::LayerKind> same_layers(std::int64_t count, std::int64_t window) {

@@ -2,6 +2,7 @@
 // Sources: transformers' modeling files of the families' names; absent keys have the defaults that it gives them.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,12 +14,12 @@ namespace headroom::huggingface {
 
 // Where each weight lies. A name stands for NAME.weight and, where the config has one, NAME.bias.
 struct TensorNames {
-  std::vector<std::string> prefixes;  // what a file may have or lack before every name: "transformer."
+  std::vector<std::string> prefixes;  // what may be before every name, ours first: "transformer." or nothing
   std::string embedding;
   std::string positions;
   std::string project_in, project_out;
   std::string final_norm;
-  std::string head = "lm_head";
+  std::vector<std::string> heads = {"lm_head"};  // its names, ours first; no prefix is before them
 
   std::string layer;             // "layers.{}.", before the names that follow
   std::vector<std::string> qkv;  // one tensor of all, or those of q, k and v
@@ -45,7 +46,7 @@ const Family& family_of(const ConfigJson& json);
 const Family* find_family(std::string_view model_type);
 
 extern const std::vector<Family> kLlamaFamilies;  // llama, mistral, phi3, olmo, olmo2, qwen2, qwen3
-extern const std::vector<Family> kGemmaFamilies;  // gemma, gemma2, gemma3_text
+extern const std::vector<Family> kGemmaFamilies;  // gemma, gemma2, gemma3_text, gemma3
 extern const std::vector<Family> kGptFamilies;    // gpt2, opt, phi, falcon
 extern const std::vector<Family> kOwnFamilies;    // headroom
 
@@ -66,7 +67,11 @@ TensorNames llama_names();
 // How many layers, of which each costs memory before any weight is seen.
 std::int64_t layer_count(const ConfigJson& json, const std::string& key, std::int64_t otherwise);
 
-// One kind of layer, or by layer_types, with the same angles everywhere.
+// Which layers have a sliding window, by layer_types; nullopt where that is not given. Kinds of layers other than
+// sliding_attention and full_attention are refused.
+std::optional<std::vector<bool>> sliding_by_type(const ConfigJson& json, std::int64_t layers);
+
+// Layers of one kind: the same window (0: none) and the first of the angles everywhere.
 std::vector<decoder::LayerKind> same_layers(std::int64_t count, std::int64_t window);
 
 }  // namespace headroom::huggingface

@@ -18,24 +18,24 @@ void heads_divide(const ConfigJson& json, const std::string& key, const Config& 
 
 // A key or the name that older files have for it.
 std::int64_t either(const ConfigJson& json, const char* key, const char* other, std::int64_t otherwise) {
-  return json.count(key, json.count(other, otherwise));
+  return json.positive(key, json.positive(other, otherwise));
 }
 
-// ---- GPT-2
-// -----------------------------------------------------------------------------------------------------------
+// ---- GPT-2 ----
+
 Config gpt2(const ConfigJson& json) {
   Config config;
   config.family = "gpt2";
-  config.vocab_size = json.count("vocab_size", 50257);
+  config.vocab_size = json.positive("vocab_size", 50257);
   config.hidden_size = config.embedding_size = either(json, "n_embd", "hidden_size", 768);
   config.n_layers = layer_count(json, json.has("n_layer") ? "n_layer" : "num_hidden_layers", 12);
   config.n_heads = config.n_kv_heads = either(json, "n_head", "num_attention_heads", 12);
   heads_divide(json, "n_head", config);
   config.head_dim = config.hidden_size / config.n_heads;
-  config.ffn_size = json.count("n_inner", 4 * config.hidden_size);
+  config.ffn_size = json.positive("n_inner", 4 * config.hidden_size);
   config.max_positions = either(json, "n_positions", "max_position_embeddings", 1024);
   config.learned_positions = true;
-  config.norm = {.kind = NormKind::layer, .eps = json.number("layer_norm_epsilon", 1e-5), .bias = true};
+  config.norm = {.kind = NormKind::layer, .eps = json.positive_real("layer_norm_epsilon", 1e-5), .bias = true};
   config.qkv_bias = config.output_bias = config.mlp_bias = true;
   config.activation = activation_of(json, "activation_function", "gelu_new");
   config.gated = false;
@@ -52,7 +52,7 @@ Config gpt2(const ConfigJson& json) {
 
 TensorNames gpt2_names(const Config&) {
   TensorNames names;
-  names.prefixes = {"transformer."};
+  names.prefixes = {"transformer.", ""};
   names.embedding = "wte";
   names.positions = "wpe";
   names.final_norm = "ln_f";
@@ -67,20 +67,20 @@ TensorNames gpt2_names(const Config&) {
   return names;
 }
 
-// ---- OPT
-// -------------------------------------------------------------------------------------------------------------
+// ---- OPT ----
+
 Config opt(const ConfigJson& json) {
   Config config;
   config.family = "opt";
-  config.vocab_size = json.count("vocab_size", 50272);
-  config.hidden_size = json.count("hidden_size", 768);
-  config.embedding_size = json.count("word_embed_proj_dim", config.hidden_size);
+  config.vocab_size = json.positive("vocab_size", 50272);
+  config.hidden_size = json.positive("hidden_size", 768);
+  config.embedding_size = json.positive("word_embed_proj_dim", config.hidden_size);
   config.n_layers = layer_count(json, "num_hidden_layers", 12);
-  config.n_heads = config.n_kv_heads = json.count("num_attention_heads", 12);
+  config.n_heads = config.n_kv_heads = json.positive("num_attention_heads", 12);
   heads_divide(json, "num_attention_heads", config);
   config.head_dim = config.hidden_size / config.n_heads;
-  config.ffn_size = json.count("ffn_dim", 3072);
-  config.max_positions = json.count("max_position_embeddings", 2048);
+  config.ffn_size = json.positive("ffn_dim", 3072);
+  config.max_positions = json.positive("max_position_embeddings", 2048);
   config.learned_positions = true;
   config.position_offset = 2;  // the first rows of the table are no position's
   const bool norm_weights = json.flag("layer_norm_elementwise_affine", true);
@@ -98,7 +98,7 @@ Config opt(const ConfigJson& json) {
 
 TensorNames opt_names(const Config&) {
   TensorNames names;
-  names.prefixes = {"model.", "decoder."};
+  names.prefixes = {"model.decoder.", "decoder.", ""};
   names.embedding = "embed_tokens";
   names.positions = "embed_positions";
   names.project_in = "project_in";
@@ -114,21 +114,21 @@ TensorNames opt_names(const Config&) {
   return names;
 }
 
-// ---- Phi
-// -------------------------------------------------------------------------------------------------------------
+// ---- Phi ----
+
 Config phi(const ConfigJson& json) {
   Config config;
   config.family = "phi";
-  config.vocab_size = json.count("vocab_size", 51200);
-  config.hidden_size = config.embedding_size = json.count("hidden_size", 2048);
-  config.ffn_size = json.count("intermediate_size", 8192);
+  config.vocab_size = json.positive("vocab_size", 51200);
+  config.hidden_size = config.embedding_size = json.positive("hidden_size", 2048);
+  config.ffn_size = json.positive("intermediate_size", 8192);
   config.n_layers = layer_count(json, "num_hidden_layers", 24);
-  config.n_heads = json.count("num_attention_heads", 32);
+  config.n_heads = json.positive("num_attention_heads", 32);
   heads_divide(json, "num_attention_heads", config);
-  config.n_kv_heads = json.count("num_key_value_heads", config.n_heads);
-  config.head_dim = json.count("head_dim", config.hidden_size / config.n_heads);
-  config.max_positions = json.count("max_position_embeddings", 2048);
-  config.norm = {.kind = NormKind::layer, .eps = json.number("layer_norm_eps", 1e-5), .bias = true};
+  config.n_kv_heads = json.positive("num_key_value_heads", config.n_heads);
+  config.head_dim = json.positive("head_dim", config.hidden_size / config.n_heads);
+  config.max_positions = json.positive("max_position_embeddings", 2048);
+  config.norm = {.kind = NormKind::layer, .eps = json.positive_real("layer_norm_eps", 1e-5), .bias = true};
   config.parallel = decoder::Parallel::one_norm;
   config.qkv_bias = config.output_bias = config.mlp_bias = true;
   config.qk_norm = json.flag("qk_layernorm", false) ? decoder::QkNorm::head_layer : decoder::QkNorm::none;
@@ -143,7 +143,7 @@ Config phi(const ConfigJson& json) {
 
 TensorNames phi_names(const Config&) {
   TensorNames names;
-  names.prefixes = {"model."};
+  names.prefixes = {"model.", ""};
   names.embedding = "embed_tokens";
   names.final_norm = "final_layernorm";
   names.layer = "layers.{}.";
@@ -157,32 +157,32 @@ TensorNames phi_names(const Config&) {
   return names;
 }
 
-// ---- Falcon
-// ----------------------------------------------------------------------------------------------------------
+// ---- Falcon ----
+
 Config falcon(const ConfigJson& json) {
   Config config;
   config.family = "falcon";
-  config.vocab_size = json.count("vocab_size", 65024);
-  config.hidden_size = config.embedding_size = json.count("n_embed", json.count("hidden_size", 4544));
+  config.vocab_size = json.positive("vocab_size", 65024);
+  config.hidden_size = config.embedding_size = json.positive("n_embed", json.positive("hidden_size", 4544));
   config.n_layers = layer_count(json, "num_hidden_layers", 32);
-  config.n_heads = json.count("num_attention_heads", 71);
+  config.n_heads = json.positive("num_attention_heads", 71);
   heads_divide(json, "num_attention_heads", config);
   config.head_dim = config.hidden_size / config.n_heads;
-  config.ffn_size = json.count("ffn_hidden_size", 4 * config.hidden_size);
-  config.max_positions = json.count("max_position_embeddings", 2048);
+  config.ffn_size = json.positive("ffn_hidden_size", 4 * config.hidden_size);
+  config.max_positions = json.positive("max_position_embeddings", 2048);
   json.expect_flag("alibi", false, false);
   const bool newer = json.flag("new_decoder_architecture", false);
   const bool parallel = json.flag("parallel_attn", true);
-  const std::int64_t norms = json.count("num_ln_in_parallel_attn", newer ? 2 : 1);
+  const std::int64_t norms = json.positive("num_ln_in_parallel_attn", newer ? 2 : 1);
   if (newer && !parallel) json.refuse("parallel_attn", "false is not supported with new_decoder_architecture");
   if (norms > 2 || (norms == 2 && parallel && !newer)) json.refuse("num_ln_in_parallel_attn", "is not supported");
   config.parallel = !parallel    ? decoder::Parallel::no
                     : norms == 2 ? decoder::Parallel::two_norms
                                  : decoder::Parallel::one_norm;
-  config.n_kv_heads = newer                            ? json.count("num_kv_heads", config.n_heads)
+  config.n_kv_heads = newer                            ? json.positive("num_kv_heads", config.n_heads)
                       : json.flag("multi_query", true) ? 1
                                                        : config.n_heads;
-  config.norm = {.kind = NormKind::layer, .eps = json.number("layer_norm_epsilon", 1e-5), .bias = true};
+  config.norm = {.kind = NormKind::layer, .eps = json.positive_real("layer_norm_epsilon", 1e-5), .bias = true};
   config.qkv_bias = config.output_bias = config.mlp_bias = json.flag("bias", false);
   config.activation = activation_of(json, "activation", "gelu");
   config.gated = false;
@@ -194,7 +194,7 @@ Config falcon(const ConfigJson& json) {
 
 TensorNames falcon_names(const Config& config) {
   TensorNames names;
-  names.prefixes = {"transformer."};
+  names.prefixes = {"transformer.", ""};
   names.embedding = "word_embeddings";
   names.final_norm = "ln_f";
   names.layer = "h.{}.";

@@ -21,12 +21,12 @@ Value choice(const ConfigJson& json, const std::string& key, const std::map<std:
 
 Config headroom(const ConfigJson& json) {
   // Everything is written; a key that is missing is refused as 0.
-  const auto count = [&](const char* key) { return json.count(key, 0); };
+  const auto count = [&](const char* key) { return json.positive(key, 0); };
   Config config;
   config.family = "headroom";
   config.vocab_size = count("vocab_size");
   config.hidden_size = config.embedding_size = count("hidden_size");
-  config.n_layers = count("num_hidden_layers");
+  config.n_layers = layer_count(json, "num_hidden_layers", 0);
   config.n_heads = count("num_attention_heads");
   config.n_kv_heads = count("num_key_value_heads");
   config.head_dim = count("head_dim");
@@ -36,14 +36,13 @@ Config headroom(const ConfigJson& json) {
   config.norm.kind = choice<decoder::NormKind>(
       json, "norm",
       {{"rms", decoder::NormKind::rms}, {"layer", decoder::NormKind::layer}, {"dyt", decoder::NormKind::dyt}});
-  config.norm.eps = json.number("norm_eps", 1e-5);
+  config.norm.eps = json.positive_real("norm_eps", 1e-5);
   config.norm.bias = json.flag("norm_bias", false) && config.norm.kind != decoder::NormKind::rms;
   config.learned_positions = choice<bool>(json, "positions", {{"rotary", false}, {"learned", true}});
   if (!config.learned_positions) {
     decoder::Rope rope;
-    rope.theta = json.number("rope_theta", 10000.0);
+    rope.theta = json.positive_real("rope_theta", 10000.0);
     rope.dims = config.head_dim;
-    if (!(rope.theta > 0.0)) json.refuse("rope_theta", "wants a number above 0");
     if (rope.dims % 2 != 0) json.refuse("head_dim", "must be even for rotary positions");
     config.ropes = {rope};
   }
@@ -64,7 +63,7 @@ Config headroom(const ConfigJson& json) {
 
 TensorNames headroom_names(const Config& config) {
   TensorNames names;
-  names.prefixes = {"model."};
+  names.prefixes = {"model.", ""};
   names.embedding = "embedding";
   names.embedding_scale = "embedding_scale";
   names.positions = "positions";

@@ -6,7 +6,7 @@
 namespace headroom::huggingface {
 TensorNames llama_names() {
   TensorNames names;
-  names.prefixes = {"model."};
+  names.prefixes = {"model.", ""};
   names.embedding = "embed_tokens";
   names.final_norm = "norm";
   names.layer = "layers.{}.";
@@ -38,25 +38,31 @@ struct Defaults {
 Config common(const ConfigJson& json, const Defaults& defaults) {
   Config config;
   config.family = json.text("model_type", "");
-  config.vocab_size = json.count("vocab_size", defaults.vocab);
-  config.hidden_size = config.embedding_size = json.count("hidden_size", defaults.hidden);
-  config.ffn_size = json.count("intermediate_size", defaults.ffn);
+  config.vocab_size = json.positive("vocab_size", defaults.vocab);
+  config.hidden_size = config.embedding_size = json.positive("hidden_size", defaults.hidden);
+  config.ffn_size = json.positive("intermediate_size", defaults.ffn);
   config.n_layers = layer_count(json, "num_hidden_layers", defaults.layers);
-  config.n_heads = json.count("num_attention_heads", defaults.heads);
+  config.n_heads = json.positive("num_attention_heads", defaults.heads);
   const std::int64_t kv =
       defaults.kv_heads > 0 && !json.null("num_key_value_heads") ? defaults.kv_heads : config.n_heads;
-  config.n_kv_heads = json.count("num_key_value_heads", kv);
+  config.n_kv_heads = json.positive("num_key_value_heads", kv);
   const bool default_head = defaults.head_dim > 0 && !json.null("head_dim");
-  config.head_dim = json.count("head_dim", default_head ? defaults.head_dim : config.hidden_size / config.n_heads);
+  config.head_dim = json.positive("head_dim", default_head ? defaults.head_dim : config.hidden_size / config.n_heads);
   if ((defaults.whole_heads || config.head_dim * config.n_heads == 0) && config.hidden_size % config.n_heads != 0) {
     json.refuse("num_attention_heads",
                 fmt::format("{} does not divide hidden_size {}", config.n_heads, config.hidden_size));
   }
-  config.max_positions = json.count("max_position_embeddings", defaults.positions);
-  config.norm.eps = json.number("rms_norm_eps", defaults.eps);
+  config.max_positions = json.positive("max_position_embeddings", defaults.positions);
+  config.norm.eps = json.positive_real("rms_norm_eps", defaults.eps);
   config.activation = activation_of(json, "hidden_act", "silu");
   config.layers = same_layers(config.n_layers, 0);
   return config;
+}
+
+// 0: none, which a file says by null.
+std::int64_t window_of(const ConfigJson& json, std::int64_t otherwise) {
+  if (json.given("sliding_window")) return json.positive("sliding_window", otherwise);
+  return json.null("sliding_window") ? 0 : otherwise;
 }
 
 void rotary(const ConfigJson& json, Config& config) {
@@ -79,9 +85,7 @@ Config mistral(const ConfigJson& json) {
       {.vocab = 32000, .hidden = 4096, .ffn = 14336, .layers = 32, .heads = 32, .kv_heads = 8, .positions = 131072});
   config.tied_head = json.flag("tie_word_embeddings", false);
   rotary(json, config);
-  constexpr std::int64_t kWindow = 4096;  // null: none
-  config.layers =
-      same_layers(config.n_layers, json.has("sliding_window") ? json.number_of("sliding_window", 0) : kWindow);
+  config.layers = same_layers(config.n_layers, window_of(json, 4096));
   return config;
 }
 
@@ -91,7 +95,7 @@ Config phi3(const ConfigJson& json) {
   config.tied_head = json.flag("tie_word_embeddings", false);
   config.ropes = {rope_of(json, config.head_dim, 10000.0, 1.0, true)};
   if (config.ropes[0].scaling != decoder::RopeScaling::none) json.refuse("rope_scaling", "is not supported for phi3");
-  config.layers = same_layers(config.n_layers, json.number_of("sliding_window", 0));
+  config.layers = same_layers(config.n_layers, window_of(json, 0));
   return config;
 }
 
@@ -106,8 +110,7 @@ Config olmo(const ConfigJson& json) {
   Config config = common(json, {.vocab = 50304, .hidden = 4096, .ffn = 11008, .layers = 32, .heads = 32});
   config.qkv_bias = config.output_bias = json.flag("attention_bias", false);
   config.tied_head = json.flag("tie_word_embeddings", false);
-  config.clip_qkv = json.number("clip_qkv", 0.0);
-  if (config.clip_qkv < 0.0) json.refuse("clip_qkv", "wants a number above 0");
+  if (json.given("clip_qkv")) config.clip_qkv = json.positive_real("clip_qkv", 0.0);
   config.norm = {.kind = decoder::NormKind::layer, .eps = 1e-5, .weight = false};
   rotary(json, config);
   return config;
@@ -132,18 +135,14 @@ TensorNames olmo2_names(const Config&) {
 
 // Windows of Qwen's layers: by layer_types, or from max_window_layers on where they are switched on.
 void qwen_windows(const ConfigJson& json, Config& config) {
-  const bool on = json.flag("use_sliding_window", false);
-  const std::int64_t window = on && !json.null("sliding_window") ? json.number_of("sliding_window", 4096) : 0;
-  const std::int64_t first = json.number_of("max_window_layers", 28);
-  const std::vector<std::string> types = json.texts("layer_types");
-  if (!types.empty() && static_cast<std::int64_t>(types.size()) != config.n_layers) {
-    json.refuse("layer_types", fmt::format("has {} entries for {} layers", types.size(), config.n_layers));
-  }
+  const std::int64_t window = json.flag("use_sliding_window", false) ? window_of(json, 4096) : 0;
+  const std::int64_t first = json.natural("max_window_layers", 28);
+  const auto types = sliding_by_type(json, config.n_layers);
   for (std::int64_t layer = 0; layer < config.n_layers; ++layer) {
-    const bool slides =
-        types.empty() ? window > 0 && layer >= first : types[static_cast<std::size_t>(layer)] == "sliding_attention";
+    const auto at = static_cast<std::size_t>(layer);
+    const bool slides = types ? (*types)[at] : window > 0 && layer >= first;
     if (slides && window == 0) json.refuse("layer_types", "has a sliding layer, and there is no sliding_window");
-    config.layers[static_cast<std::size_t>(layer)].window = slides ? window : 0;
+    config.layers[at].window = slides ? window : 0;
   }
 }
 

@@ -5,11 +5,11 @@
 
 #include <algorithm>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <set>
+#include <string_view>
 
 #include "base/error.h"
-#include "base/file.h"
+#include "base/json_file.h"
 
 namespace headroom::huggingface {
 namespace {
@@ -80,12 +80,7 @@ StoredTensor tensor_of(const std::string& name, const Json& entry, std::span<con
 
 // The shards that an index names, each once.
 std::vector<std::string> shards_of(const fs::path& index) {
-  Json json;
-  try {
-    json = Json::parse(read_file(index));
-  } catch (const Json::exception& error) {
-    refuse(index, error.what());
-  }
+  const Json json = read_json(index, ExitCode::bad_checkpoint);
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
     refuse(index, "has no weight_map");
   }
@@ -121,8 +116,8 @@ StoredTensors parse_safetensors(std::span<const std::byte> bytes, const fs::path
   if (length > kLongestHeader || length > bytes.size() - sizeof length) {
     refuse(file, fmt::format("its header would be {} bytes of a file of {}", length, bytes.size()));
   }
-  const auto* text = reinterpret_cast<const char*>(bytes.data() + sizeof length);
-  const Json header = Json::parse(text, text + length, nullptr, false);
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data() + sizeof length), length);
+  const Json header = parse_json(text, fmt::format("{}: its header", file.string()), ExitCode::bad_checkpoint);
   if (!header.is_object()) refuse(file, "its header is no JSON object");
   StoredTensors tensors;
   const std::span<const std::byte> data = bytes.subspan(sizeof length + length);
@@ -153,7 +148,11 @@ TensorFiles::TensorFiles(const fs::path& directory) : directory_(directory) {
 }
 
 void TensorFiles::read(const fs::path& file) {
-  files_.emplace_back(file);
+  try {
+    files_.emplace_back(file);
+  } catch (const Error& error) {
+    throw Error(ExitCode::bad_checkpoint, error.what(), "Fetch all of the checkpoint's files.");
+  }
   for (auto& [name, tensor] : parse_safetensors(files_.back().bytes(), file)) {
     if (!tensors_.emplace(name, tensor).second) refuse(file, fmt::format("tensor '{}' is in two files", name));
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "base/error.h"
 #include "model/decoder/room.h"
@@ -64,7 +65,10 @@ class Source final : public decoder::WeightSource {
     choose_head();
     fill(outer_room_, [&] { outer_ = load_outer(); });
     for (std::int64_t number = 0; number < config.n_layers; ++number) check_layer(number);
+    refuse_unused();
   }
+
+  const Config& config() const { return config_; }
 
   const OuterWeights& outer() override { return outer_; }
 
@@ -104,36 +108,53 @@ class Source final : public decoder::WeightSource {
  private:
   using Extents = std::vector<std::int64_t>;
 
-  // Under any of the prefixes that files have or lack.
-  std::string full_name(const std::string& name) const {
-    std::string prefix;
-    for (const std::string& one : names_.prefixes) prefix += one;
-    for (std::size_t drop = 0;; ++drop) {
-      if (files_.has(prefix + name) || drop == names_.prefixes.size()) return prefix + name;
-      prefix = prefix.substr(names_.prefixes[drop].size());
+  // The first of the names, each behind one of the prefixes, that the files have; or the first of all.
+  std::string name_in_files(const std::vector<std::string>& prefixes, const std::string& name) const {
+    for (const std::string& prefix : prefixes) {
+      if (files_.has(prefix + name)) return prefix + name;
     }
+    return prefixes.front() + name;
   }
-  const StoredTensor& stored(const std::string& name, const Extents& shape) const {
-    std::string full = full_name(name);
-    if (!files_.has(full)) {
-      full.clear();
-      for (const std::string& one : names_.prefixes) full += one;
-      full += name;
-    }
+  const StoredTensor& stored(const std::string& name, const Extents& shape) {
+    const std::string full = name_in_files(names_.prefixes, name);
+    used_.insert(full);
     return files_.find(full, shape);
   }
 
   // A tied head that the file has all the same counts where it differs: so transformers reads it.
   void choose_head() {
-    const bool there = files_.has(names_.head + ".weight");
-    if (config_.tied_head && !there) {
+    const std::string name = name_in_files(names_.heads, ".weight");
+    if (config_.tied_head && !files_.has(name)) {
       head_ = &embedding_;
       return;
     }
-    head_ = &files_.find(names_.head + ".weight", {config_.vocab_size, config_.embedding_size});
+    head_ = &files_.find(name, {config_.vocab_size, config_.embedding_size});
+    if (!config_.tied_head) return;
     const bool same = head_->bytes.size() == embedding_.bytes.size() &&
                       std::memcmp(head_->bytes.data(), embedding_.bytes.data(), embedding_.bytes.size()) == 0;
-    if (config_.tied_head && same) head_ = &embedding_;
+    if (same) head_ = &embedding_;
+    config_.tied_head = same;
+  }
+
+  // A layer's tensor that nothing asks for would be without effect in silence.
+  void refuse_unused() const {
+    const std::string layers = names_.layer.substr(0, names_.layer.find('{'));
+    for (const auto& [name, tensor] : files_.all()) {
+      const std::string& full = name;
+      const bool of_layer = std::any_of(names_.prefixes.begin(), names_.prefixes.end(),
+                                        [&](const std::string& prefix) { return full.starts_with(prefix + layers); });
+      if (!of_layer || used_.contains(name) || is_buffer(name)) continue;
+      throw Error(ExitCode::bad_checkpoint,
+                  fmt::format("{} has a tensor '{}', which its config.json does not ask for",
+                              files_.directory().string(), name),
+                  "The files and config.json do not belong together: another number of layers, or a switch is missing "
+                  "(biases, norms of queries and keys).");
+    }
+  }
+
+  // Masks and angles, which published files hold and everybody computes anew.
+  static bool is_buffer(const std::string& name) {
+    return name.ends_with(".inv_freq") || name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias");
   }
 
   static const float* in_place(const StoredTensor& tensor) {
@@ -305,14 +326,16 @@ class Source final : public decoder::WeightSource {
     if (config_.final_norm) weights.final_norm = block_norm(names_.final_norm);
     if (config_.embedding_scale) weights.embedding_scale = vector(names_.embedding_scale, 1);
     if (config_.head_bias) {
-      weights.head_bias = whole(files_.find(names_.head + ".bias", {config_.vocab_size}), {config_.vocab_size});
+      weights.head_bias =
+          whole(files_.find(name_in_files(names_.heads, ".bias"), {config_.vocab_size}), {config_.vocab_size});
     }
     return weights;
   }
 
-  const Config config_;
+  Config config_;
   const TensorNames names_;
   const TensorFiles files_;
+  std::set<std::string> used_;  // tensors that were asked for, by their names in the files
   const StoredTensor& embedding_;
   const StoredTensor* head_ = nullptr;
   decoder::Room outer_room_;
@@ -323,12 +346,9 @@ class Source final : public decoder::WeightSource {
   std::int64_t loaded_ = -1;  // the layer that is in its room
 };
 
-}  // namespace
-
-Config read_config(const std::filesystem::path& directory) {
-  const ConfigJson json = ConfigJson::load(directory / "config.json");
-  const Family& family = family_of(json);
-  if (json.has("quantization_config") && !json.null("quantization_config")) {
+// What config.json describes.
+Config config_of(const ConfigJson& json, const Family& family) {
+  if (json.given("quantization_config")) {
     json.refuse("quantization_config", "asks for quantised weights, which are not read");
   }
   Config config = family.config(json);
@@ -342,9 +362,20 @@ Config read_config(const std::filesystem::path& directory) {
   return config;
 }
 
-std::unique_ptr<decoder::WeightSource> open_weights(const std::filesystem::path& directory, const Config& config) {
-  const Family& family = family_of(ConfigJson::load(directory / "config.json"));
-  return std::make_unique<Source>(directory, config, family.names(config));
+}  // namespace
+
+Config read_config(const std::filesystem::path& directory) {
+  const ConfigJson json = ConfigJson::load(directory / "config.json");
+  return config_of(json, family_of(json));
+}
+
+Checkpoint open_checkpoint(const std::filesystem::path& directory) {
+  const ConfigJson json = ConfigJson::load(directory / "config.json");
+  const Family& family = family_of(json);
+  const Config config = config_of(json, family);
+  auto source = std::make_unique<Source>(directory, config, family.names(config));
+  const Config& found = source->config();
+  return {found, std::move(source)};
 }
 
 std::vector<std::int32_t> end_tokens(const std::filesystem::path& directory) {

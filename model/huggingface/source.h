@@ -15,10 +15,15 @@ namespace headroom::huggingface {
 // what is missing, wrong, or not supported.
 decoder::Config read_config(const std::filesystem::path& directory);
 
-// Its weights, mapped. Every tensor that the config asks for is there and has its shape when this returns; otherwise it
-// throws ExitCode::bad_checkpoint naming the tensor.
-std::unique_ptr<decoder::WeightSource> open_weights(const std::filesystem::path& directory,
-                                                    const decoder::Config& config);
+// A directory's architecture with its weights, mapped.
+struct Checkpoint {
+  decoder::Config config;  // read_config's, but for a tied head that the file has otherwise: that one counts
+  std::unique_ptr<decoder::WeightSource> weights;
+};
+
+// Every tensor that the config asks for is there and has its shape when this returns, and its layers have no others but
+// buffers that are computed anew. Otherwise it throws ExitCode::bad_checkpoint naming the tensor.
+Checkpoint open_checkpoint(const std::filesystem::path& directory);
 
 // The tokens that end a text: eos_token_id of generation_config.json, or else of config.json; empty where neither names
 // one. Throws ExitCode::bad_checkpoint for anything but ids.

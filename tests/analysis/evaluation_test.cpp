@@ -36,8 +36,7 @@ fs::path fixtures() {
 struct Model {
   explicit Model(const std::string& name)
       : directory(fixtures() / name),
-        decoder(huggingface::read_config(directory),
-                huggingface::open_weights(directory, huggingface::read_config(directory))),
+        decoder(huggingface::read_config(directory), huggingface::open_checkpoint(directory).weights),
         tokenizer(Tokenizer::load(directory)) {}
 
   json expected() const { return json::parse(read_file(directory / "expected.json")); }

@@ -319,7 +319,7 @@ TEST_P(KnownStudy, FindsWhatTransformersAndTheDefinitionsGive) {
   const nlohmann::json all = expected();
   const nlohmann::json& known = all.at("conditions").at(static_cast<std::size_t>(GetParam()));
   const decoder::Config config = huggingface::read_config(directory());
-  decoder::Decoder model(config, huggingface::open_weights(directory(), config));
+  decoder::Decoder model(config, huggingface::open_checkpoint(directory()).weights);
   Options options;
   options.resamples = 4000;
   Sequences sequences;

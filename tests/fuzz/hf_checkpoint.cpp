@@ -19,8 +19,7 @@ void drive(std::string_view bytes) {
   const bool sharded = parts[1].starts_with("{");
   scratch.file(sharded ? "d/model.safetensors.index.json" : "d/model.safetensors", parts[1]);
   if (sharded) scratch.file("d/model-00001-of-00001.safetensors", parts[2]);
-  const decoder::Config config = huggingface::read_config(scratch / "d");
-  auto weights = huggingface::open_weights(scratch / "d", config);
+  auto [config, weights] = huggingface::open_checkpoint(scratch / "d");
   constexpr std::int64_t kMost = 1 << 22;  // numbers of a layer that are still quick
   if (config.hidden_size * (config.ffn_size + config.query_width()) > kMost) return;
   decoder::Decoder model(config, std::move(weights));

@@ -12,6 +12,7 @@
 #include "base/hdf5.h"
 #include "data/tokenizer.h"
 #include "model/huggingface/safetensors.h"
+#include "model/huggingface/source.h"
 #include "tests/launch/program.h"
 #include "tests/source_dir.h"
 #include "trainer/open_model.h"
@@ -22,6 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 struct Variant {
   const char* name;
@@ -285,14 +287,17 @@ TEST_F(Convert, NothingIsOverwrittenAndNothingHalfWrittenStays) {
   EXPECT_EQ(there.status, 2);
   EXPECT_THAT(there.output, HasSubstr("exists already"));
   fs::remove(directory("run"));
-  fs::create_directories(directory("run").string() + ".partial/left");  // by one that was killed
+  fs::create_directories(directory("run").string() + ".partial/mine");  // somebody's own
   EXPECT_EQ(convert("run", "--tokenizer " + (here_ / "nowhere").string()).status, 4);
   EXPECT_FALSE(fs::exists(directory("run")));
-  EXPECT_FALSE(fs::exists(directory("run").string() + ".partial"));
+  for (const auto& entry : fs::directory_iterator(directory("run").parent_path())) {
+    EXPECT_THAT(entry.path().filename().string(), Not(HasSubstr("hf.partial-")));
+  }
   EXPECT_EQ(convert("run").status, 0);
   const Outcome again = headroom("convert " + directory("run").string() + " --to hf " + (here_ / "other").string());
   EXPECT_EQ(again.status, 2);
   EXPECT_THAT(again.output, HasSubstr("is a Hugging Face directory already"));
+  EXPECT_TRUE(fs::exists(directory("run").string() + ".partial/mine"));
   const Outcome own = headroom("convert " + here_.run("run").string() + " --to headroom " + (here_ / "other").string());
   EXPECT_EQ(own.status, 2);
   EXPECT_THAT(own.output, AllOf(HasSubstr("is a run of ours already"), HasSubstr("any layout")));
@@ -303,33 +308,42 @@ TEST_F(Convert, NothingIsOverwrittenAndNothingHalfWrittenStays) {
 
 // What keeps a fixture's family from being trained; null: nothing does.
 const char* lacking(const std::string& fixture) {
-  static const std::map<std::string, const char*> kLacking = {{"falcon_7b", "side by side"},
-                                                              {"falcon_11b", "side by side"},
-                                                              {"falcon_40b", "side by side"},
-                                                              {"falcon_bias", "side by side"},
-                                                              {"gemma_2b", "a fixed multiplier of the embedding"},
-                                                              {"gemma_odd", "a fixed multiplier of the embedding"},
-                                                              {"gemma2_2b", "a fixed multiplier of the embedding"},
-                                                              {"gemma2_odd", "a fixed multiplier of the embedding"},
-                                                              {"gemma3_1b", "a fixed multiplier of the embedding"},
-                                                              {"gemma3_4b", "a fixed multiplier of the embedding"},
-                                                              {"gemma3_odd", "a fixed multiplier of the embedding"},
-                                                              {"gpt2_layer_scale", "a scale of attention's scores"},
-                                                              {"gpt2_unscaled", "a scale of attention's scores"},
-                                                              {"llama_3_2", "scaled rotary angles"},
-                                                              {"llama_linear", "scaled rotary angles"},
-                                                              {"olmo_1b", "norms without weights"},
-                                                              {"olmo_7b", "norms without weights"},
-                                                              {"olmo2_7b", "norms behind"},
-                                                              {"olmo2_odd", "norms behind"},
-                                                              {"opt_350m", "projections around the embedding"},
-                                                              {"opt_bare", "norms without weights"},
-                                                              {"phi_2", "side by side"},
-                                                              {"phi_odd", "side by side"},
-                                                              {"phi_qk_norm", "side by side"},
-                                                              {"phi3_partial", "a part is rotated"}};
+  static const std::map<std::string, const char*> kLacking = {
+      {"falcon_7b", "side by side"},
+      {"falcon_11b", "side by side"},
+      {"falcon_40b", "side by side"},
+      {"falcon_bias", "side by side"},
+      {"gemma_2b", "a fixed multiplier of the embedding"},
+      {"gemma_odd", "a fixed multiplier of the embedding"},
+      {"gemma2_2b", "a fixed multiplier of the embedding"},
+      {"gemma2_odd", "a fixed multiplier of the embedding"},
+      {"gemma3_1b", "a fixed multiplier of the embedding"},
+      {"gemma3_4b", "a fixed multiplier of the embedding"},
+      {"gemma3_odd", "a fixed multiplier of the embedding"},
+      {"gemma3_seeing", "a fixed multiplier of the embedding"},
+      {"gemma3_seeing_odd", "a fixed multiplier of the embedding"},
+      {"gpt2_layer_scale", "a scale of attention's scores"},
+      {"gpt2_unscaled", "a scale of attention's scores"},
+      {"llama_3_2", "scaled rotary angles"},
+      {"llama_linear", "scaled rotary angles"},
+      {"olmo_1b", "norms without weights"},
+      {"olmo_7b", "norms without weights"},
+      {"olmo2_7b", "norms behind"},
+      {"olmo2_odd", "norms behind"},
+      {"opt_350m", "projections around the embedding"},
+      {"opt_bare", "norms without weights"},
+      {"phi_2", "side by side"},
+      {"phi_odd", "side by side"},
+      {"phi_qk_norm", "side by side"},
+      {"phi3_partial", "a part is rotated"}};
   const auto found = kLacking.find(fixture);
   return found == kLacking.end() ? nullptr : found->second;
+}
+
+bool has_windows(const fs::path& model) {
+  const decoder::Config config = huggingface::read_config(model);
+  return std::any_of(config.layers.begin(), config.layers.end(),
+                     [](const decoder::LayerKind& layer) { return layer.window > 0; });
 }
 
 TEST_F(Convert, EveryFamilyBecomesARunOrIsRefusedByName) {
@@ -348,6 +362,9 @@ TEST_F(Convert, EveryFamilyBecomesARunOrIsRefusedByName) {
       continue;
     }
     ASSERT_EQ(converted.status, 0) << converted.output;
+    EXPECT_EQ(converted.output.find("warning: the model has a sliding window") != std::string::npos,
+              has_windows(entry.path()))
+        << converted.output;
     ++became;
     const auto logits = [&](const fs::path& model) {
       const fs::path out = here_ / "logits.h5";
@@ -360,6 +377,18 @@ TEST_F(Convert, EveryFamilyBecomesARunOrIsRefusedByName) {
     EXPECT_EQ(headroom("inspect --verify " + here_.run(name).string()).status, 0);
   }
   EXPECT_GE(became, 15);
+}
+
+// A file may have a head of its own though its config.json says it is the embedding.
+TEST_F(Convert, AHeadOfItsOwnComesAlongThoughTheConfigTiesIt) {
+  fs::copy(fs::path(source_dir()) / "tests/fixtures/hf/llama_2", directory("tied"));
+  nlohmann::json config = config_of("tied");
+  config["tie_word_embeddings"] = true;
+  fs::remove(directory("tied") / "config.json");
+  here_.file("tied-hf/config.json", config.dump());
+  const Outcome back = convert_back("tied", "own");
+  ASSERT_EQ(back.status, 0) << back.output;
+  expect_same_weights(*open_model(here_.run("own")).decoder, *open_model(directory("tied")).decoder);
 }
 
 TEST_F(Convert, AModelFromElsewhereIsTrainedOnAtAnyLayout) {

@@ -43,7 +43,7 @@ double distance(std::span<const float> a, std::span<const float> b) {
 class Generation : public testing::TestWithParam<std::string> {
  protected:
   fs::path directory() const { return fs::path(test::source_dir()) / "tests/fixtures/hf" / GetParam(); }
-  std::unique_ptr<WeightSource> weights() const { return huggingface::open_weights(directory(), config_); }
+  std::unique_ptr<WeightSource> weights() const { return huggingface::open_checkpoint(directory()).weights; }
 
   // All logits of a sequence, by one pass.
   static std::vector<float> whole(Decoder& model, const Sequence& sequence) {
@@ -144,7 +144,7 @@ TEST(KeptWeights, AreAskedForOnceWhereThereIsRoom) {
   options.max_tokens = 5;
   for (const bool room : {true, false}) {
     std::map<std::int64_t, int> asked;
-    auto counting = std::make_unique<CountingWeights>(huggingface::open_weights(directory, config), asked);
+    auto counting = std::make_unique<CountingWeights>(huggingface::open_checkpoint(directory).weights, asked);
     Decoder model(config, keep_weights(std::move(counting), config, room ? std::int64_t{1} << 30 : 0));
     generate(model, {1, 2}, options, [](std::int32_t) {});
     for (std::int64_t layer = -1; layer < config.n_layers; ++layer) EXPECT_EQ(asked[layer], room ? 1 : 5) << layer;

@@ -64,8 +64,9 @@ TEST_P(Checkpoint, GivesTheResultsOfTransformers) {
   // Of another length, so that sequences in one group differ.
   sequences.emplace_back(sequences[0].begin(), sequences[0].begin() + 3);
 
-  const decoder::Config config = huggingface::read_config(directory);
-  decoder::Decoder model(config, huggingface::open_weights(directory, config));
+  huggingface::Checkpoint checkpoint = huggingface::open_checkpoint(directory);
+  decoder::Decoder model(checkpoint.config, std::move(checkpoint.weights));
+  const decoder::Config& config = model.config();
   decoder::States states = model.embed(sequences);
   const std::size_t layer_size = batch * length * static_cast<std::size_t>(config.hidden_size);
   const auto expect_states = [&](std::int64_t layers, const char* what) {
