@@ -12,7 +12,7 @@
 namespace headroom {
 
 // Writes `directory`, which must not exist: config.toml, checkpoints/step-00000000 and, unless `tokenizer` is empty, a
-// copy of it in tokenizer/. It is made as DIRECTORY.partial and renamed when it is complete. In memory are one layer's
+// copy of it in tokenizer/. It is made beside it and renamed when it is complete. In memory are one layer's
 // weights and one tensor. `progress` hears of every layer that is written. Returns the checkpoint's bytes. Throws
 // ExitCode::bad_checkpoint naming what of the model ours have not (model_config), ExitCode::usage where the directory
 // exists, ExitCode::bad_data for a tokenizer that cannot be read or has more tokens than the model,

@@ -26,7 +26,7 @@ struct ExportResult {
   std::uint64_t bytes = 0;         // of the weights' files
 };
 
-// Writes `directory`, which must not exist: as DIRECTORY.partial, renamed when it is complete. In memory are one
+// Writes `directory`, which must not exist: beside it, renamed when it is complete. In memory are one
 // layer's weights and one tensor. `progress` hears of every layer that is written. Throws ExitCode::usage where the
 // directory exists, ExitCode::bad_data for a tokenizer that cannot be read, has more tokens than the model, or a weight
 // that f16 cannot hold, ExitCode::disk_full.
