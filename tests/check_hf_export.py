@@ -66,6 +66,26 @@ def check_generation(model, ids, limit):
     return more
 
 
+def check_loss(model, ids, name):
+    """The loss is the mean, or the share of a larger batch that Trainer's gradient accumulation asks for."""
+    ids = torch.tensor([ids])
+    with torch.no_grad():
+        output = model(ids, labels=ids)
+        share = model(ids, labels=ids, num_items_in_batch=torch.tensor(1000)).loss
+    total = torch.nn.functional.cross_entropy(output.logits[0, :-1], ids[0, 1:], reduction="sum")
+    for what, loss, expected in ("mean", output.loss, total / (ids.shape[1] - 1)), ("share", share, total / 1000):
+        if not abs(loss - expected) < TOLERANCE * expected:
+            sys.exit(f"{name}: the {what} loss is {loss}, not {expected}")
+    if type(model).__name__ != "HeadroomForCausalLM":
+        return
+    try:
+        model(ids, output_hidden_state=True)
+    except TypeError as error:
+        assert "output_hidden_state" in str(error), error
+    else:
+        sys.exit(f"{name}: a misspelt argument is taken")
+
+
 def check_tokenizer(directory, file):
     tokenizer = AutoTokenizer.from_pretrained(directory, trust_remote_code=True)
     texts = json.load(open(file))
@@ -95,6 +115,7 @@ def check(directory, forward, texts):
         worst = max(check_forward(model, sequences[name], f"{directory}, sequence {name}") for name in sequences)
         told.append(f"{len(sequences)} sequences within {worst:.1e}")
         first = sequences["0"]["ids"][:4].tolist()
+    check_loss(model, first, directory)
     told.append(f"{check_generation(model, first, model.config.max_position_embeddings)} tokens generated")
     if texts:
         told.append(f"{check_tokenizer(directory, texts)} texts tokenized")

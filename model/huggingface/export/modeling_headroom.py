@@ -13,6 +13,8 @@ from .configuration_headroom import HeadroomConfig
 
 # What transformers calls the cache, as an argument and in an output: newer versions, older ones.
 CACHE = "cache" if "cache" in BaseModelOutputWithPast.__dataclass_fields__ else "past_key_values"
+# Arguments that versions of transformers or their tokenizers give and that this model need not be told.
+SUPERFLUOUS = {"cache_position", "token_type_ids"}
 
 
 def rms(x, eps):
@@ -206,6 +208,9 @@ class HeadroomModel(HeadroomPreTrainedModel):
     ):
         """attention_mask [batch, keys so far]: 1 or True where there is a token. `cache` and `past_key_values` are the
         same. The last of the hidden states is behind the final norm, as transformers' own models have it."""
+        unknown = sorted(set(kwargs) - SUPERFLUOUS)
+        if unknown:
+            raise TypeError(f"forward() got unexpected arguments: {', '.join(unknown)}")
         config = self.config
         chosen = lambda given, default: default if given is None else given
         output_attentions = chosen(output_attentions, getattr(config, "output_attentions", False))
@@ -250,6 +255,7 @@ class HeadroomModel(HeadroomPreTrainedModel):
 
 class HeadroomForCausalLM(HeadroomPreTrainedModel, GenerationMixin):
     _tied_weights_keys = {"lm_head.weight": "model.embedding.weight"}
+    accepts_loss_kwargs = True  # num_items_in_batch, for Trainer
 
     def __init__(self, config):
         super().__init__(config)
@@ -269,15 +275,23 @@ class HeadroomForCausalLM(HeadroomPreTrainedModel, GenerationMixin):
     def set_output_embeddings(self, head):
         self.lm_head = head
 
-    def forward(self, input_ids=None, labels=None, logits_to_keep=0, return_dict=None, **kwargs):
-        """labels [batch, length]: -100 is left out of the mean; they are shifted here. logits_to_keep: only those of so
-        many last tokens; 0: all."""
+    def forward(
+        self, input_ids=None, labels=None, logits_to_keep=0, return_dict=None, num_items_in_batch=None, **kwargs
+    ):
+        """labels [batch, length]: -100 is left out of the mean; they are shifted here. num_items_in_batch: what the sum
+        is divided by instead, where this is a part of a larger batch. logits_to_keep: only those of so many last tokens;
+        0: all."""
         output = self.model(input_ids, return_dict=True, **kwargs)
         x = output.last_hidden_state
         logits = self.lm_head(x[:, -logits_to_keep:] if logits_to_keep else x)
         loss = None
         if labels is not None:
-            loss = functional.cross_entropy(logits[:, :-1].float().flatten(0, 1), labels[:, 1:].flatten())
+            loss = self.loss_function(
+                logits=logits,
+                labels=labels,
+                vocab_size=self.config.vocab_size,
+                num_items_in_batch=num_items_in_batch,
+            )
         result = CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
