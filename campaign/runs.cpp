@@ -39,14 +39,6 @@ std::vector<Point> combinations(const std::vector<Axis>& axes) {
   return points;
 }
 
-// Paths in configs are relative to where a command is started; a job may start anywhere.
-void make_paths_absolute(RunConfig& config) {
-  for (std::filesystem::path* path : {&config.data.corpus, &config.data.valid, &config.data.tokenizer}) {
-    if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal();
-  }
-  for (std::string& task : config.eval.tasks) task = std::filesystem::absolute(task).lexically_normal().string();
-}
-
 // Whether the label for reports comes from the variant's config or keys, and not from its name here.
 bool names_itself(const Variant& variant) {
   const auto is_label = [](const std::string& setting) { return setting.starts_with("variant="); };

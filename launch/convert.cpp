@@ -1,11 +1,16 @@
 // headroom convert: a model of ours in the form that other programs read, and theirs as one of ours.
+#include <fmt/ranges.h>
+
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "base/progress.h"
 #include "launch/verbs.h"
 #include "model/huggingface/export.h"
+#include "trainer/checkpoint_reader.h"
 #include "trainer/import_model.h"
 #include "trainer/open_model.h"
 
@@ -39,6 +44,7 @@ class ConvertVerb : public Verb {
         "--tokenizer", tokenizer_,
         "The model's tokenizer, a file or directory (default: what the run was trained with, or what lies in "
         "the Hugging Face directory)");
+    app.add_flag("--no-tokenizer", no_tokenizer_, "Write none")->excludes("--tokenizer");
     app.footer(
         "To hf: a model that LLaMA, Qwen3 or GPT-2 can express becomes a directory of theirs. With KV bias, Dynamic\n"
         "Tanh, a learned scale of the embedding or another combination of switches it comes with its own code, which\n"
@@ -64,6 +70,7 @@ class ConvertVerb : public Verb {
     options.type = types.at(type_);
     options.shard_bytes = static_cast<std::int64_t>(shard_gb_ * 1e9);
     options.tokenizer = tokenizer_of(model);
+    refuse_damage(model);
     Layers layers(model);
     const huggingface::ExportResult result = huggingface::export_model(
         model.decoder->config(), model.decoder->weights(), options, directory_, layers.written());
@@ -87,6 +94,7 @@ class ConvertVerb : public Verb {
                   "Its checkpoints load at any layout of ranks as they are.");
     }
     const std::filesystem::path tokenizer = tokenizer_of(model);
+    warn_of_windows(model.decoder->config());
     Layers layers(model);
     const std::int64_t bytes =
         import_model(model.decoder->config(), model.decoder->weights(), tokenizer, directory_, layers.written());
@@ -95,12 +103,43 @@ class ConvertVerb : public Verb {
                 !tokenizer.empty());
   }
 
+  // Empty where none is to be written, or none is known of a model that need not have one.
   std::filesystem::path tokenizer_of(const OpenedModel& model) const {
-    return tokenizer_.empty() ? model.tokenizer : std::filesystem::path(tokenizer_);
+    if (no_tokenizer_) return {};
+    if (!tokenizer_.empty()) return tokenizer_;
+    if (model.tokenizer.empty() && !model.tokenizer_fingerprint.empty()) {
+      throw Error(ExitCode::usage,
+                  fmt::format("the tokenizer that '{}' was trained with ({}) is not where its config.toml says", model_,
+                              model.tokenizer_fingerprint),
+                  "Name it with --tokenizer, or leave it out with --no-tokenizer.");
+    }
+    return model.tokenizer;
+  }
+
+  // Not only of the weights, which are checked when they are read.
+  static void refuse_damage(const OpenedModel& model) {
+    const std::vector<std::string> damage = damage_in(model.directory, read_manifest(model.directory));
+    if (damage.empty()) return;
+    throw Error(ExitCode::bad_checkpoint, fmt::format("{}", fmt::join(damage, "\n")),
+                "Convert the checkpoint before it.");
+  }
+
+  static void warn_of_windows(const decoder::Config& config) {
+    std::int64_t narrowest = config.max_positions;
+    for (const decoder::LayerKind& layer : config.layers) {
+      if (layer.window > 0) narrowest = std::min(narrowest, layer.window);
+    }
+    if (narrowest == config.max_positions) return;
+    fmt::print(stderr,
+               "warning: the model has a sliding window of {} tokens in a context of {}; the run has no windows and a "
+               "context of {}, within which it computes the same\n",
+               narrowest, config.max_positions, narrowest);
   }
 
   ExitCode done(const std::string& what, bool tokenizer) const {
-    if (!tokenizer) fmt::print(stderr, "warning: the model's tokenizer is not known; name it with --tokenizer\n");
+    if (!tokenizer && !no_tokenizer_) {
+      fmt::print(stderr, "warning: the model's tokenizer is not known; name it with --tokenizer\n");
+    }
     fmt::print("{}\n{}\n", what, directory_);
     return ExitCode::done;
   }
@@ -125,6 +164,7 @@ class ConvertVerb : public Verb {
   std::string directory_;
   std::string type_ = "f32";
   std::string tokenizer_;
+  bool no_tokenizer_ = false;
   double shard_gb_ = 5.0;
   const CLI::Option* type_option_ = nullptr;
   const CLI::Option* shard_option_ = nullptr;

@@ -1,5 +1,7 @@
 // headroom forward: a model's hidden states and logits for given ids, in a file.
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "analysis/forward_file.h"
 #include "base/progress.h"
@@ -32,6 +34,7 @@ class ForwardVerb : public Verb {
   ExitCode run() override {
     const std::vector<decoder::Sequence> sequences = read_id_lines(ids_);
     const OpenedModel model = open_model(model_);
+    warn_of_length(sequences, model.decoder->config().max_positions);
     Progress progress("layers", static_cast<std::uint64_t>(model.decoder->config().n_layers));
     write_forward(*model.decoder, sequences, {model.name, model.directory, ids_}, out_,
                   [&](std::int64_t layers) { progress.set(static_cast<std::uint64_t>(layers)); });
@@ -41,6 +44,14 @@ class ForwardVerb : public Verb {
   }
 
  private:
+  // With rotary positions it can be done, and means little.
+  static void warn_of_length(const std::vector<decoder::Sequence>& sequences, std::int64_t positions) {
+    std::size_t longest = 0;
+    for (const decoder::Sequence& sequence : sequences) longest = std::max(longest, sequence.size());
+    if (static_cast<std::int64_t>(longest) <= positions) return;
+    fmt::print(stderr, "warning: a sequence of {} tokens; the model was made for {}\n", longest, positions);
+  }
+
   std::string model_;
   std::string ids_;
   std::string out_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <map>
+#include <set>
 
 #include "base/activity.h"
 #include "base/descriptor.h"
@@ -228,6 +229,25 @@ std::vector<LogicalTensor> read_tensors(const fs::path& checkpoint, const Manife
         {tensor.name, tensor.shape, manifest.stored == "f64" ? read.operator()<double>() : read.operator()<float>()});
   }
   return tensors;
+}
+
+void check_weights(const fs::path& checkpoint, const Manifest& manifest, std::size_t tensor) {
+  const std::string dataset = "weights/" + manifest.tensors[tensor].name;
+  std::set<std::int64_t> files;
+  for (const Manifest::Piece& piece : manifest.tensors[tensor].pieces) files.insert(piece.file);
+  for (const std::int64_t index : files) {
+    const Manifest::File& file = manifest.files[static_cast<std::size_t>(index)];
+    const fs::path path = checkpoint / file.name;
+    const Activity activity("hash", path);
+    const Descriptor opened(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!opened && errno == ENOENT) refuse(path, "is missing");
+    if (!opened) throw_read_error(path, errno);
+    for (const Manifest::Stretch& stretch : file.stretches) {
+      if (stretch.dataset != dataset) continue;
+      if (hash_of_range(opened, path, stretch.begin, stretch.bytes) == stretch.hash) continue;
+      throw DamagedCheckpoint(fmt::format("{} is damaged in {}", path.string(), dataset));
+    }
+  }
 }
 
 void read_weights(const fs::path& checkpoint, const Manifest& manifest, std::size_t tensor, const Rectangle& place,

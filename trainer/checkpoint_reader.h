@@ -44,6 +44,10 @@ struct LogicalTensor {
 std::vector<LogicalTensor> read_tensors(const std::filesystem::path& checkpoint, const Manifest& manifest,
                                         const std::string& kind);
 
+// Throws ExitCode::bad_checkpoint naming file and tensor where the bytes of one tensor's weights are not those that
+// were written. `tensor` counts the manifest's.
+void check_weights(const std::filesystem::path& checkpoint, const Manifest& manifest, std::size_t tensor);
+
 // A rectangle of one tensor's weights, row by row, as f32; `tensor` counts the manifest's. Throws
 // ExitCode::bad_checkpoint naming file and tensor for what cannot be read.
 void read_weights(const std::filesystem::path& checkpoint, const Manifest& manifest, std::size_t tensor,

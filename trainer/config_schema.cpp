@@ -36,6 +36,13 @@ std::string to_toml(const RunConfig& config) {
   return text;
 }
 
+void make_paths_absolute(RunConfig& config) {
+  for (std::filesystem::path* path : {&config.data.corpus, &config.data.valid, &config.data.tokenizer}) {
+    if (!path->empty()) *path = std::filesystem::absolute(*path).lexically_normal();
+  }
+  for (std::string& task : config.eval.tasks) task = std::filesystem::absolute(task).lexically_normal().string();
+}
+
 std::string fingerprint(const RunConfig& config) {
   std::string computing;
   for (const ConfigKey& key : config_keys()) {

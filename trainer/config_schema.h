@@ -23,6 +23,10 @@ RunConfig parse_config(std::string_view toml, const std::string& source, const s
 // holds. parse_config(to_toml(c)) == c.
 std::string to_toml(const RunConfig& config);
 
+// Paths of data and tasks are relative to where a command is started: makes them good for another that starts
+// elsewhere.
+void make_paths_absolute(RunConfig& config);
+
 // 16 hex digits over every key that influences what is computed (not names, paths, intervals or logging).
 std::string fingerprint(const RunConfig& config);
 

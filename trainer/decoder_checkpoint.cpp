@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "model/decoder/room.h"
 #include "trainer/checkpoint_reader.h"
@@ -65,7 +66,7 @@ class Source final : public decoder::WeightSource {
     loaded_ = -1;
     fill(layer_room_, [&] {
       float* to = room_->take(count * config_.hidden_size);
-      if (to != nullptr) read_weights(checkpoint_, manifest_, table, {first, 0, count, config_.hidden_size}, to);
+      if (to != nullptr) read(table, {first, 0, count, config_.hidden_size}, to);
       rows = Tensor(to, {count, config_.hidden_size}, DType::f32);
     });
     return rows;
@@ -79,10 +80,15 @@ class Source final : public decoder::WeightSource {
     if (embedding_.bytes() == 0) {
       const Rectangle all{0, 0, config_.vocab_size, config_.hidden_size};
       embedding_ = Buffer(static_cast<std::size_t>(all.elements()) * sizeof(float), Device::cpu, "the embedding");
-      read_weights(checkpoint_, manifest_, index_of_.at("embedding.weight"), all,
-                   static_cast<float*>(embedding_.data()));
+      read(index_of_.at("embedding.weight"), all, static_cast<float*>(embedding_.data()));
     }
     return static_cast<const float*>(embedding_.data());
+  }
+
+  // The first time its bytes are checked, which brings them into memory for the reading that follows.
+  void read(std::size_t tensor, const Rectangle& place, float* to) {
+    if (checked_.insert(tensor).second) check_weights(checkpoint_, manifest_, tensor);
+    read_weights(checkpoint_, manifest_, tensor, place, to);
   }
 
   template <class Load>
@@ -117,7 +123,7 @@ class Source final : public decoder::WeightSource {
     for (std::size_t i = 0; i < names.size(); ++i) {
       const std::size_t tensor = index(names[i], in == 0 ? Extents{rows[i]} : Extents{rows[i], in});
       if (to == nullptr) continue;
-      read_weights(checkpoint_, manifest_, tensor, {0, 0, rows[i], width}, next);
+      read(tensor, {0, 0, rows[i], width}, next);
       next += rows[i] * width;
     }
     return {to, in == 0 ? Shape{all} : Shape{all, in}, DType::f32};
@@ -185,6 +191,7 @@ class Source final : public decoder::WeightSource {
   const Manifest manifest_;
   const Config config_;
   std::map<std::string, std::size_t> index_of_;
+  std::set<std::size_t> checked_;  // tensors
   Buffer embedding_;
   decoder::Room outer_room_;
   decoder::Room layer_room_;
@@ -280,7 +287,8 @@ Config decoder_config(const ModelConfig& model) {
 
 ModelConfig model_config(const Config& config) {
   if (const char* const lacking = not_ours(config)) {
-    throw Error(ExitCode::bad_checkpoint, fmt::format("this {} model has {}, which ours have not", config.family, lacking),
+    throw Error(ExitCode::bad_checkpoint,
+                fmt::format("this {} model has {}, which ours have not", config.family, lacking),
                 "It can be looked at as it is: `headroom analyze`, `eval`, `generate` and `forward` read it.");
   }
   ModelConfig model;

@@ -19,7 +19,8 @@ decoder::Config decoder_config(const ModelConfig& model);
 ModelConfig model_config(const decoder::Config& config);
 
 // The checkpoint's weights, read one layer at a time. Every tensor that the config asks for is there and has its shape
-// when this returns; otherwise it throws ExitCode::bad_checkpoint naming it.
+// when this returns; otherwise it throws ExitCode::bad_checkpoint naming it, and so does reading a tensor for the first
+// time where its bytes are not those that were written.
 std::unique_ptr<decoder::WeightSource> checkpoint_weights(const std::filesystem::path& checkpoint,
                                                           const decoder::Config& config);
 

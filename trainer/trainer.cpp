@@ -138,7 +138,9 @@ RunEnd train(const RunConfig& loaded, const TrainOptions& options, ParallelRunti
   const Mesh& mesh = started.mesh;
 
   const Corpus corpus = open_corpus(loaded);
-  const RunConfig config = resolved_for(loaded, mesh.layout(), corpus.vocab_size);
+  RunConfig config = resolved_for(loaded, mesh.layout(), corpus.vocab_size);
+  // A run that is kept elsewhere cannot find them from its directory, as those below this one can.
+  if (config.runs_dir.is_absolute()) make_paths_absolute(config);
   RunDirectory directory = take_directory(config, options, mesh.world());
   keep_product_choices(started.device, directory.product_choices());
   if (stop_agreed(mesh.world())) return RunEnd::stopped;
