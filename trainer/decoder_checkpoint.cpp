@@ -248,9 +248,7 @@ Config decoder_config(const ModelConfig& model) {
   config.max_positions = model.seq_len;
   config.embedding_scale = model.embedding_scale;
   config.learned_positions = model.positions == PositionKind::learned;
-  config.norm.kind = model.norm == NormKind::rms     ? decoder::NormKind::rms
-                     : model.norm == NormKind::layer ? decoder::NormKind::layer
-                                                     : decoder::NormKind::dyt;
+  config.norm.kind = model.norm;
   config.norm.eps = model.norm_eps;
   config.norm.bias = model.norm_bias && model.norm != NormKind::rms;
   const bool rotary = model.positions == PositionKind::rotary;
@@ -262,9 +260,7 @@ Config decoder_config(const ModelConfig& model) {
   }
   config.layers.assign(static_cast<std::size_t>(model.n_layers), {0, rotary ? 0 : -1, 0.0});
   config.qk_norm = model.qk_norm ? decoder::QkNorm::head_rms : decoder::QkNorm::none;
-  config.kv_bias = model.attention.kv_bias == KvBiasKind::kv  ? decoder::KvBias::kv
-                   : model.attention.kv_bias == KvBiasKind::k ? decoder::KvBias::k
-                                                              : decoder::KvBias::none;
+  config.kv_bias = model.attention.kv_bias;
   config.qkv_bias = config.output_bias = config.mlp_bias = model.bias;
   config.gated = model.gated();
   switch (model.activation) {
@@ -303,17 +299,7 @@ ModelConfig model_config(const Config& config) {
   for (const decoder::LayerKind& layer : config.layers) {
     if (layer.window > 0) model.seq_len = std::min(model.seq_len, layer.window);
   }
-  switch (config.norm.kind) {
-    case decoder::NormKind::rms:
-      model.norm = NormKind::rms;
-      break;
-    case decoder::NormKind::layer:
-      model.norm = NormKind::layer;
-      break;
-    case decoder::NormKind::dyt:
-      model.norm = NormKind::dyt;
-      break;
-  }
+  model.norm = config.norm.kind;
   model.norm_eps = config.norm.eps;
   model.norm_bias = config.norm.bias;
   switch (config.activation) {
@@ -336,16 +322,7 @@ ModelConfig model_config(const Config& config) {
   model.tied_head = config.tied_head;
   model.qk_norm = config.qk_norm != decoder::QkNorm::none;
   model.embedding_scale = config.embedding_scale;
-  switch (config.kv_bias) {
-    case decoder::KvBias::none:
-      break;
-    case decoder::KvBias::kv:
-      model.attention.kv_bias = KvBiasKind::kv;
-      break;
-    case decoder::KvBias::k:
-      model.attention.kv_bias = KvBiasKind::k;
-      break;
-  }
+  model.attention.kv_bias = config.kv_bias;
   return model;
 }
 

@@ -14,16 +14,18 @@
 #include <string>
 #include <vector>
 
+#include "model/config.h"
+
 namespace headroom::decoder {
 
-enum class NormKind : std::uint8_t { rms, layer, dyt };
+using headroom::NormKind;
+using KvBias = headroom::KvBiasKind;
 enum class NormPlace : std::uint8_t { pre, post_output, sandwich, post_sum };
 enum class Parallel : std::uint8_t { no, one_norm, two_norms };
 // Norms of queries and keys before they are rotated: none; RMS of each head; LayerNorm of each head; RMS over all
 // heads.
 enum class QkNorm : std::uint8_t { none, head_rms, head_layer, full_rms };
 enum class Activation : std::uint8_t { silu, gelu, gelu_tanh, relu };
-enum class KvBias : std::uint8_t { none, kv, k };
 
 // How rotary angles are made. Formulas: `rope_angles` in model/decoder/rope.cpp.
 enum class RopeScaling : std::uint8_t { none, linear, llama3 };

@@ -35,6 +35,7 @@ class Tap {
 class Decoder {
  public:
   Decoder(Config config, std::unique_ptr<WeightSource> weights);
+  ~Decoder();
 
   const Config& config() const { return config_; }
   WeightSource& weights() { return *weights_; }
@@ -85,9 +86,6 @@ class Decoder {
   std::int64_t rope_positions_ = 0;
   Buffer ones_;  // the weight of norms that have none
   std::unique_ptr<Scratch> scratch_;
-
- public:
-  ~Decoder();
 };
 
 }  // namespace headroom::decoder

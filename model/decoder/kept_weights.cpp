@@ -44,19 +44,8 @@ class KeptWeights final : public WeightSource {
   }
 
   Tensor head(std::int64_t first, std::int64_t count) override {
-    const std::int64_t width = config_.embedding_size;
-    const std::int64_t bytes = config_.vocab_size * width * static_cast<std::int64_t>(sizeof(float));
-    if (head_.bytes() == 0) {
-      if (bytes > left_) return source_->head(first, count);
-      left_ -= bytes;
-      head_ = Buffer(static_cast<std::size_t>(bytes), Device::cpu, "the head");
-      float* to = static_cast<float*>(head_.data());
-      for (std::int64_t row = 0; row < config_.vocab_size; row += kHeadRows) {
-        const Tensor rows = source_->head(row, std::min(kHeadRows, config_.vocab_size - row));
-        to = std::copy_n(rows.data<float>(), rows.elements(), to);
-      }
-    }
-    return head_.tensor({config_.vocab_size, width}, DType::f32).row_range(first, count);
+    if (head_.bytes() == 0 && !copy_head()) return source_->head(first, count);
+    return head_.tensor({config_.vocab_size, config_.embedding_size}, DType::f32).row_range(first, count);
   }
 
  private:
@@ -65,11 +54,15 @@ class KeptWeights final : public WeightSource {
     LayerWeights weights;
   };
 
+  // What stays where it is needs no copy.
   std::optional<Kept> copy(const LayerWeights& from) {
     LayerWeights weights = from;
+    std::vector<Tensor*> moving;
     std::int64_t bytes = 0;
-    for (const Tensor* tensor : tensors_of(weights)) {
-      if (tensor->present()) bytes += tensor->elements() * static_cast<std::int64_t>(sizeof(float));
+    for (Tensor* tensor : tensors_of(weights)) {
+      if (!tensor->present() || source_->stays(*tensor)) continue;
+      moving.push_back(tensor);
+      bytes += tensor->elements() * static_cast<std::int64_t>(sizeof(float));
     }
     if (bytes > left_) {
       left_ = 0;  // those that come later would only take their place
@@ -79,8 +72,7 @@ class KeptWeights final : public WeightSource {
     std::optional<Kept> kept(std::in_place);
     kept->room.fill([&] {
       weights = from;
-      for (Tensor* tensor : tensors_of(weights)) {
-        if (!tensor->present()) continue;
+      for (Tensor* tensor : moving) {
         float* to = kept->room.take(tensor->elements());
         if (to != nullptr) std::copy_n(tensor->data<float>(), tensor->elements(), to);
         *tensor = Tensor(to, tensor->shape(), DType::f32);
@@ -88,6 +80,23 @@ class KeptWeights final : public WeightSource {
     });
     kept->weights = weights;
     return kept;
+  }
+
+  // False where there is no room for it, or no need.
+  bool copy_head() {
+    const std::int64_t vocab = config_.vocab_size;
+    const std::int64_t bytes = vocab * config_.embedding_size * static_cast<std::int64_t>(sizeof(float));
+    if (bytes > left_) return false;
+    Tensor rows = source_->head(0, std::min(kHeadRows, vocab));
+    if (source_->stays(rows)) return false;
+    left_ -= bytes;
+    head_ = Buffer(static_cast<std::size_t>(bytes), Device::cpu, "the head");
+    float* to = std::copy_n(rows.data<float>(), rows.elements(), static_cast<float*>(head_.data()));
+    for (std::int64_t row = rows.rows(); row < vocab; row += rows.rows()) {
+      rows = source_->head(row, std::min(kHeadRows, vocab - row));
+      to = std::copy_n(rows.data<float>(), rows.elements(), to);
+    }
+    return true;
   }
 
   std::unique_ptr<WeightSource> source_;

@@ -10,7 +10,8 @@
 namespace headroom::decoder {
 
 // A source that copies what `source` hands out, the first time it is asked for it, into up to `limit` bytes: layers
-// from the first one on, and the head. What finds no room is asked for every time.
+// from the first one on, and the head. What stays where it is (WeightSource::stays) is not copied; what finds no room
+// is asked for every time.
 std::unique_ptr<WeightSource> keep_weights(std::unique_ptr<WeightSource> source, const Config& config,
                                            std::int64_t limit);
 

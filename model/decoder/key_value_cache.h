@@ -15,7 +15,6 @@ class KeyValueCache {
   // Room for `capacity` tokens. Throws ExitCode::out_of_memory.
   KeyValueCache(const Config& config, std::int64_t capacity);
 
-  std::int64_t capacity() const { return capacity_; }
   // Tokens whose keys and values every layer has.
   std::int64_t length() const { return length_; }
 

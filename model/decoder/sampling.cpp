@@ -14,9 +14,9 @@ namespace headroom::decoder {
 
 std::int32_t choose_token(std::span<const float> logits, const Sampling& sampling, std::int64_t position) {
   HEADROOM_CHECK(!logits.empty() && sampling.temperature >= 0.0 && sampling.top_p > 0.0, "settings of sampling");
-  if (std::any_of(logits.begin(), logits.end(), [](float logit) { return std::isnan(logit); })) {
-    throw Error(ExitCode::diverged, fmt::format("a logit at position {} is NaN", position),
-                "The model's weights hold NaNs, or its activations overflow.");
+  if (std::any_of(logits.begin(), logits.end(), [](float logit) { return !std::isfinite(logit); })) {
+    throw Error(ExitCode::diverged, fmt::format("a logit at position {} is not finite", position),
+                "The model's weights hold NaNs or infinities, or its activations overflow.");
   }
   const auto largest = std::max_element(logits.begin(), logits.end());
   if (sampling.temperature == 0.0) return static_cast<std::int32_t>(largest - logits.begin());

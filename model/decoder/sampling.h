@@ -17,7 +17,7 @@ struct Sampling {
 };
 
 // The token at `position`. A pure function: the same logits, seed and position give the same token (base/random.h).
-// Throws ExitCode::diverged where a logit is NaN.
+// Throws ExitCode::diverged where a logit is not finite.
 std::int32_t choose_token(std::span<const float> logits, const Sampling& sampling, std::int64_t position);
 
 }  // namespace headroom::decoder

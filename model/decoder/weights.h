@@ -57,6 +57,8 @@ class WeightSource {
   virtual const LayerWeights& layer(std::int64_t number) = 0;
   // Rows [first, first + count) of the head, [count, embedding_size]. Valid until the next call of `head` or `layer`.
   virtual Tensor head(std::int64_t first, std::int64_t count) = 0;
+  // Whether a tensor that it gave stays where it is as long as the source, with its numbers: what it maps from a file.
+  virtual bool stays(const Tensor&) const { return false; }
 };
 
 }  // namespace headroom::decoder

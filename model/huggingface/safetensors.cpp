@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <functional>
 #include <limits>
 #include <set>
 #include <string_view>
@@ -156,6 +157,14 @@ void TensorFiles::read(const fs::path& file) {
   for (auto& [name, tensor] : parse_safetensors(files_.back().bytes(), file)) {
     if (!tensors_.emplace(name, tensor).second) refuse(file, fmt::format("tensor '{}' is in two files", name));
   }
+}
+
+bool TensorFiles::holds(const void* address) const {
+  const auto* place = static_cast<const std::byte*>(address);
+  return std::any_of(files_.begin(), files_.end(), [&](const MappedFile& file) {
+    const std::byte* begin = file.bytes().data();
+    return std::greater_equal<>()(place, begin) && std::less<>()(place, begin + file.size());
+  });
 }
 
 const StoredTensor& TensorFiles::find(const std::string& name, const std::vector<std::int64_t>& shape) const {

@@ -43,6 +43,8 @@ class TensorFiles {
   const std::filesystem::path& directory() const { return directory_; }
   bool has(const std::string& name) const { return tensors_.contains(name); }
   const StoredTensors& all() const { return tensors_; }
+  // Whether an address lies in what is mapped.
+  bool holds(const void* address) const;
   // Throws ExitCode::bad_checkpoint naming directory and tensor where it is missing, of another shape, or of a type
   // that is no weight's.
   const StoredTensor& find(const std::string& name, const std::vector<std::int64_t>& shape) const;

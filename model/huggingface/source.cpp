@@ -105,6 +105,8 @@ class Source final : public decoder::WeightSource {
     return rows;
   }
 
+  bool stays(const Tensor& tensor) const override { return files_.holds(tensor.data<float>()); }
+
  private:
   using Extents = std::vector<std::int64_t>;
 

@@ -11,8 +11,11 @@
 
 #include "base/error.h"
 #include "base/hdf5.h"
+#include "base/random.h"
 #include "model/decoder/kept_weights.h"
+#include "model/huggingface/safetensors_writer.h"
 #include "model/huggingface/source.h"
+#include "tests/scratch.h"
 #include "tests/source_dir.h"
 
 namespace headroom::decoder {
@@ -40,24 +43,24 @@ double distance(std::span<const float> a, std::span<const float> b) {
   return std::sqrt(difference / norm);
 }
 
+// All logits of a sequence, by one pass.
+std::vector<float> whole_pass(Decoder& model, const Sequence& sequence) {
+  States states = model.embed({&sequence, 1});
+  for (std::int64_t layer = 0; layer < model.config().n_layers; ++layer) model.apply(layer, states, nullptr);
+  std::vector<float> all(sequence.size() * static_cast<std::size_t>(model.config().vocab_size));
+  model.each_logits(model.finish(states, nullptr), [&](const Decoder::LogitsBlock& block) {
+    for (std::int64_t row = 0; row < block.logits.rows(); ++row) {
+      std::copy_n(block.logits.data<float>() + row * block.logits.columns(), block.logits.columns(),
+                  all.data() + (block.first_row + row) * model.config().vocab_size + block.first_id);
+    }
+  });
+  return all;
+}
+
 class Generation : public testing::TestWithParam<std::string> {
  protected:
   fs::path directory() const { return fs::path(test::source_dir()) / "tests/fixtures/hf" / GetParam(); }
   std::unique_ptr<WeightSource> weights() const { return huggingface::open_checkpoint(directory()).weights; }
-
-  // All logits of a sequence, by one pass.
-  static std::vector<float> whole(Decoder& model, const Sequence& sequence) {
-    States states = model.embed({&sequence, 1});
-    for (std::int64_t layer = 0; layer < model.config().n_layers; ++layer) model.apply(layer, states, nullptr);
-    std::vector<float> all(sequence.size() * static_cast<std::size_t>(model.config().vocab_size));
-    model.each_logits(model.finish(states, nullptr), [&](const Decoder::LogitsBlock& block) {
-      for (std::int64_t row = 0; row < block.logits.rows(); ++row) {
-        std::copy_n(block.logits.data<float>() + row * block.logits.columns(), block.logits.columns(),
-                    all.data() + (block.first_row + row) * model.config().vocab_size + block.first_id);
-      }
-    });
-    return all;
-  }
 
   Config config_ = huggingface::read_config(directory());
 };
@@ -69,7 +72,7 @@ TEST_P(Generation, CachedKeysGiveTheLogitsOfAWholePass) {
   const Sequence sequence(ids.values.begin(), ids.values.begin() + static_cast<std::ptrdiff_t>(length));
   const auto logits = reference.read<float>("logits");
   Decoder model(config_, weights());
-  const std::vector<float> all = whole(model, sequence);
+  const std::vector<float> all = whole_pass(model, sequence);
   const auto vocab = static_cast<std::size_t>(config_.vocab_size);
   // In steps of one, in uneven ones, and at once.
   for (const std::vector<std::size_t>& steps : {std::vector<std::size_t>{1}, {3, 1, 2}, {length}}) {
@@ -94,7 +97,7 @@ TEST_P(Generation, GreedyTokensAreThoseOfWholePasses) {
   Sequence expected = prompt;
   const auto most = config_.learned_positions ? std::min<std::int64_t>(15, config_.max_positions) : std::int64_t{15};
   while (static_cast<std::int64_t>(expected.size()) < most) {
-    const std::vector<float> logits = whole(model, expected);
+    const std::vector<float> logits = whole_pass(model, expected);
     expected.push_back(
         choose_token(std::span(logits).last(static_cast<std::size_t>(config_.vocab_size)), options.sampling, 0));
   }
@@ -131,6 +134,7 @@ class CountingWeights final : public WeightSource {
     ++layers_[-1];
     return source_->head(first, count);
   }
+  bool stays(const Tensor& tensor) const override { return source_->stays(tensor); }
 
  private:
   std::unique_ptr<WeightSource> source_;
@@ -149,6 +153,81 @@ TEST(KeptWeights, AreAskedForOnceWhereThereIsRoom) {
     generate(model, {1, 2}, options, [](std::int32_t) {});
     for (std::int64_t layer = -1; layer < config.n_layers; ++layer) EXPECT_EQ(asked[layer], room ? 1 : 5) << layer;
   }
+}
+
+// f32 in our order of rows is used where it lies in the file, whatever the limit.
+TEST(KeptWeights, CopiesNothingThatStaysInItsFile) {
+  const fs::path directory = fs::path(test::source_dir()) / "tests/fixtures/hf/gpt2_base";
+  huggingface::Checkpoint checkpoint = huggingface::open_checkpoint(directory);
+  std::map<std::int64_t, int> asked;
+  WeightSource& source = *checkpoint.weights;
+  const float* const first = source.layer(0).qkv.weight.data<float>();
+  const float* const head = source.head(0, 1).data<float>();
+  auto counting = std::make_unique<CountingWeights>(std::move(checkpoint.weights), asked);
+  const auto kept = keep_weights(std::move(counting), checkpoint.config, 0);
+  for (int time = 0; time < 3; ++time) {
+    EXPECT_EQ(kept->layer(0).qkv.weight.data<float>(), first);
+    EXPECT_EQ(kept->head(0, 1).data<float>(), head);
+  }
+  EXPECT_EQ(asked[0], 1);
+}
+
+// ---- our own models, with a slot beside the keys ----
+
+// A directory as `headroom convert` writes it, with random weights.
+void write_own(const fs::path& directory, const std::string& kv_bias) {
+  std::ofstream(directory / "config.json")
+      << R"({"model_type": "headroom", "vocab_size": 31, "hidden_size": 12, "num_hidden_layers": 2,
+             "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 6, "intermediate_size": 10,
+             "max_position_embeddings": 16, "norm": "rms", "positions": "rotary", "rope_theta": 100.0,
+             "activation": "gelu", "kv_bias": ")"
+      << kv_bias << "\"}";
+  std::vector<huggingface::TensorShape> tensors = {{"model.embedding.weight", {31, 12}}};
+  for (const char* layer : {"model.layers.0.", "model.layers.1."}) {
+    const auto add = [&](const char* name, std::vector<std::int64_t> shape) {
+      tensors.push_back({std::string(layer) + name, std::move(shape)});
+    };
+    add("attention_norm.weight", {12});
+    add("attention.q.weight", {24, 12});
+    add("attention.k.weight", {12, 12});
+    add("attention.v.weight", {12, 12});
+    add("attention.bias_key", {2, 6});
+    if (kv_bias == "kv") add("attention.bias_value", {2, 6});
+    add("attention.o.weight", {12, 24});
+    add("mlp_norm.weight", {12});
+    add("mlp.up.weight", {10, 12});
+    add("mlp.down.weight", {12, 10});
+  }
+  tensors.push_back({"model.final_norm.weight", {12}});
+  tensors.push_back({"lm_head.weight", {31, 12}});
+  huggingface::CheckpointWriter writer(directory, huggingface::StoredType::f32, tensors, 1 << 30);
+  for (const huggingface::TensorShape& tensor : tensors) {
+    const RandomStream random(1, tensor.name);
+    std::vector<float> numbers(static_cast<std::size_t>(tensor.elements()));
+    for (std::size_t i = 0; i < numbers.size(); ++i) numbers[i] = static_cast<float>(0.5 * random.normal(i));
+    writer.write(numbers);
+  }
+  writer.close();
+}
+
+TEST(KvBias, GoesBesideCachedKeys) {
+  std::vector<std::vector<float>> results;
+  for (const char* kv_bias : {"kv", "k"}) {
+    SCOPED_TRACE(kv_bias);
+    const test::Scratch here;
+    write_own(here.path(), kv_bias);
+    huggingface::Checkpoint checkpoint = huggingface::open_checkpoint(here.path());
+    Decoder model(checkpoint.config, std::move(checkpoint.weights));
+    const Sequence sequence = {3, 1, 4, 1, 5, 9, 2, 6};
+    results.push_back(whole_pass(model, sequence));
+    const auto vocab = static_cast<std::size_t>(model.config().vocab_size);
+    Reader reader(model, std::ssize(sequence));
+    for (std::size_t at = 0; at < sequence.size(); ++at) {
+      const std::span<const float> read = reader.read(std::span(sequence).subspan(at, 1));
+      EXPECT_LT(distance(read, std::span(results.back()).subspan(at * vocab, vocab)), 1e-5) << "token " << at;
+    }
+  }
+  EXPECT_GT(distance(results[0], results[1]), 1e-2);  // the slot counts
 }
 
 // ---- choosing ----
@@ -211,10 +290,12 @@ TEST(ChooseToken, IsAFunctionOfSeedAndPosition) {
   EXPECT_NE(first, other);
 }
 
-TEST(ChooseToken, TemperatureZeroTakesTheFirstLargestAndNanIsRefused) {
+TEST(ChooseToken, TemperatureZeroTakesTheFirstLargestAndWhatIsNotFiniteIsRefused) {
   EXPECT_EQ(choose_token(kLogits, {.temperature = 0.0}, 7), 1);
   EXPECT_EQ(choose_token(std::vector<float>{2.0F, 5.0F, 5.0F}, {.temperature = 0.0}, 0), 1);
-  EXPECT_THROW(choose_token(std::vector<float>{2.0F, std::nanf(""), 5.0F}, {}, 0), Error);
+  for (const float wrong : {std::nanf(""), HUGE_VALF, -HUGE_VALF}) {
+    EXPECT_THROW(choose_token(std::vector<float>{2.0F, wrong, 5.0F}, {}, 0), Error) << wrong;
+  }
 }
 
 }  // namespace
