@@ -19,7 +19,8 @@ namespace {
 
 constexpr double kGigabyte = 1e9;
 
-// Prints text as its tokens come, whole characters only.
+// Prints text as its tokens come, whole characters only. A token's text depends on those before it (whether it begins
+// the text, or goes on a character), so the newest are decoded together with those of the print before.
 class TextPrinter {
  public:
   TextPrinter(const Tokenizer& tokenizer, std::vector<std::int32_t> ids) : tokenizer_(tokenizer), ids_(std::move(ids)) {
@@ -36,20 +37,23 @@ class TextPrinter {
   }
 
  private:
-  // What ends in U+FFFD may be a character's first bytes.
+  // What ends in U+FFFD may be a character's first bytes, which wait for the others.
   void print(bool all) {
     constexpr std::string_view kReplacement = "\xef\xbf\xbd";
-    std::string text = tokenizer_.decode(ids_);
-    while (!all && text.ends_with(kReplacement)) text.resize(text.size() - kReplacement.size());
-    if (text.size() <= printed_) return;
+    const std::string text = tokenizer_.decode({ids_.begin() + context_, ids_.end()});
+    if (text.size() <= printed_ || (!all && text.ends_with(kReplacement))) return;
     fmt::print("{}", text.substr(printed_));
     std::fflush(stdout);
-    printed_ = text.size();
+    context_ = done_;
+    done_ = std::ssize(ids_);
+    printed_ = tokenizer_.decode({ids_.begin() + context_, ids_.end()}).size();
   }
 
   const Tokenizer& tokenizer_;
   std::vector<std::int32_t> ids_;
-  std::size_t printed_ = 0;  // bytes
+  std::ptrdiff_t context_ = 0;  // the first id that is decoded
+  std::ptrdiff_t done_ = 0;     // ids whose text is printed
+  std::size_t printed_ = 0;     // bytes of the text from context_ on
 };
 
 class GenerateVerb : public Verb {
@@ -78,7 +82,8 @@ class GenerateVerb : public Verb {
         ->check(CLI::Range(1e-9, 1.0))
         ->capture_default_str();
     app.add_option("--seed", sampling.seed, "The same seed gives the same text")->capture_default_str();
-    app.add_flag("--bos,!--no-bos", bos_, "Begin with the tokenizer's BOS, or without (default: as is its convention)");
+    bos_option_ = app.add_flag("--bos,!--no-bos", bos_,
+                               "Begin with the tokenizer's BOS, or without (default: as is its convention)");
     app.add_option("--tokenizer", tokenizer_, "A file or directory (default: the model's)");
     app.add_option("--memory", memory_gb_,
                    "10^9 bytes for weights that are kept between tokens; those that find no "
@@ -95,45 +100,57 @@ class GenerateVerb : public Verb {
     decoder::Decoder& decoder = *model.decoder;
     decoder.keep_weights(memory_gb_ ? static_cast<std::int64_t>(*memory_gb_ * kGigabyte)
                                     : available_memory_bytes() / 2);
-    prompt_ids_.empty() ? go_on_from_text(model) : go_on_from_ids(decoder);
+    prompt_ids_.empty() ? go_on_from_text(model) : go_on_from_ids(model);
     fmt::print(stderr, "{}\n", told_);
     return ExitCode::done;
   }
 
  private:
-  void go_on_from_ids(decoder::Decoder& decoder) {
+  void go_on_from_ids(const OpenedModel& model) {
     const std::vector<decoder::Sequence> prompts = read_id_lines(prompt_ids_);
     if (prompts.size() != 1) {
       throw Error(ExitCode::bad_data, fmt::format("{} has {} sequences", prompt_ids_, prompts.size()),
                   "Put one sequence of ids into it.");
     }
-    fmt::print("{}\n", fmt::join(go_on(decoder, prompts[0], [](std::int32_t) {}), " "));
+    const std::filesystem::path path = tokenizer_of(model);
+    std::optional<Tokenizer> tokenizer;
+    if (!path.empty()) tokenizer.emplace(Tokenizer::load(path));
+    options_.ends = ends_of(model, tokenizer ? &*tokenizer : nullptr);
+    fmt::print("{}\n", fmt::join(go_on(*model.decoder, prompts[0], [](std::int32_t) {}), " "));
   }
 
   void go_on_from_text(const OpenedModel& model) {
-    const std::filesystem::path path = tokenizer_.empty() ? model.tokenizer : std::filesystem::path(tokenizer_);
+    const std::filesystem::path path = tokenizer_of(model);
     if (path.empty()) {
       throw Error(ExitCode::usage, fmt::format("the tokenizer of '{}' is not known", model_),
                   "Name it with --tokenizer, or give ids with --prompt-ids.");
     }
     const Tokenizer tokenizer = Tokenizer::load(path);
     const std::vector<std::int32_t> text = tokenizer.encode(prompt_);
-    decoder::Sequence prompt = !bos_   ? tokenizer.before()
-                               : *bos_ ? decoder::Sequence{tokenizer.bos()}
-                                       : decoder::Sequence{};
+    decoder::Sequence prompt = bos_option_->count() == 0 ? tokenizer.before()
+                               : bos_                    ? decoder::Sequence{tokenizer.bos()}
+                                                         : decoder::Sequence{};
     prompt.insert(prompt.end(), text.begin(), text.end());
     if (prompt.empty()) {
       throw Error(ExitCode::usage, "there is nothing to go on from", "Give a --prompt, or --bos.");
     }
     options_.choices = tokenizer.vocab_size();
-    if (model.kind == ModelKind::huggingface) {
-      options_.ends = huggingface::end_tokens(model.directory);
-    } else if (tokenizer.has_bos()) {
-      options_.ends = {tokenizer.bos()};  // the next document
-    }
+    options_.ends = ends_of(model, &tokenizer);
     TextPrinter printer(tokenizer, text);
     go_on(*model.decoder, prompt, [&](std::int32_t token) { printer.add(token); });
     printer.finish();
+  }
+
+  std::filesystem::path tokenizer_of(const OpenedModel& model) const {
+    return tokenizer_.empty() ? model.tokenizer : std::filesystem::path(tokenizer_);
+  }
+
+  // The tokens that end a text: what a Hugging Face directory says; of our own models BOS, which begins the next one.
+  // The tokenizer may be null.
+  static std::vector<std::int32_t> ends_of(const OpenedModel& model, const Tokenizer* tokenizer) {
+    if (model.kind == ModelKind::huggingface) return huggingface::end_tokens(model.directory);
+    if (tokenizer != nullptr && tokenizer->has_bos()) return {tokenizer->bos()};
+    return {};
   }
 
   template <class Each>
@@ -156,7 +173,8 @@ class GenerateVerb : public Verb {
   std::string prompt_;
   std::string prompt_ids_;
   std::string tokenizer_;
-  std::optional<bool> bos_;
+  const CLI::Option* bos_option_ = nullptr;
+  bool bos_ = false;
   std::optional<double> memory_gb_;
   decoder::GenerationOptions options_;
   std::string told_;  // how long it took

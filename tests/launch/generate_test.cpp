@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <sstream>
+
+#include "data/tokenizer.h"
 #include "tests/launch/program.h"
 #include "tests/source_dir.h"
 
@@ -40,7 +44,8 @@ TEST(Generate, GoesOnFromTextTheSameWayWithTheSameSeed) {
   const std::string greedy = text_of(run + options + "--temperature 0");
   EXPECT_EQ(text_of(run + options + "--top-k 1 --seed 5"), greedy);
   EXPECT_EQ(text_of(run + options + "--top-p 1e-6"), greedy);
-  EXPECT_NE(text_of(run + options + "--no-bos --temperature 0"), "");
+  EXPECT_EQ(text_of(run + options + "--bos"), first);  // as is its tokenizer's convention
+  EXPECT_NE(text_of(run + options + "--no-bos"), first);
 
   ASSERT_EQ(headroom("convert " + run + " --to hf " + (here / "hf").string()).status, 0);
   EXPECT_EQ(text_of((here / "hf").string() + options), first);
@@ -59,6 +64,41 @@ TEST(Generate, GoesOnFromIdsOfAModelWithoutATokenizer) {
   const Outcome two =
       headroom("generate " + fixture("gemma2_odd") + " --prompt-ids " + here.file("two.txt", "1\n2\n").string());
   EXPECT_EQ(two.status, 4);
+}
+
+// Token by token, cut wherever a character may be: an untrained model's tokens are bytes of all kinds.
+TEST(Generate, PrintsTheTextOfAllItsTokens) {
+  const Workspace here;
+  const Outcome trained =
+      headroom("train " + here.config("run", "train.steps = 1\nsnapshot.every = 0\nmodel.seq_len = 256\n"));
+  ASSERT_EQ(trained.status, 0) << trained.output;
+  const Tokenizer tokenizer = Tokenizer::load(here / "corpus");
+  const std::vector<std::int32_t> prompt = tokenizer.encode("the old");
+  std::string ids = std::to_string(tokenizer.bos());
+  for (const std::int32_t id : prompt) ids += " " + std::to_string(id);
+  for (const char* seed : {"1", "2"}) {
+    const std::string options = here.run("run").string() + " --max-tokens 80 --seed " + seed;
+    std::vector<std::int32_t> all = prompt;
+    std::istringstream tokens(text_of(options + " --prompt-ids " + here.file("ids.txt", ids + "\n").string()));
+    for (std::int32_t token = 0; tokens >> token;) all.push_back(token);
+    EXPECT_EQ(text_of(options + " --prompt 'the old'"), tokenizer.decode(all) + "\n") << seed;
+  }
+}
+
+TEST(Generate, EndsAtATokenThatEndsATextGivenIdsToo) {
+  const Scratch here;
+  fs::copy(fixture("llama_2"), here / "model");
+  const std::string options = (here / "model").string() + " --prompt-ids " + here.file("ids.txt", "3 1 4\n").string() +
+                              " --max-tokens 6 --temperature 0";
+  std::vector<std::string> words;
+  std::istringstream all(text_of(options));
+  for (std::string word; all >> word;) words.push_back(word);
+  ASSERT_EQ(words.size(), 6U);
+  const auto first = std::find(words.begin(), words.end(), words[3]) - words.begin();
+  here.file("model/generation_config.json", R"({"eos_token_id": [)" + words[3] + "]}");
+  std::string expected;
+  for (std::ptrdiff_t i = 0; i < first; ++i) expected += (i > 0 ? " " : "") + words[static_cast<std::size_t>(i)];
+  EXPECT_EQ(text_of(options), expected + "\n");
 }
 
 TEST(Generate, EndsWhereLearnedPositionsDo) {
