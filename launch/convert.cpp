@@ -75,6 +75,11 @@ class ConvertVerb : public Verb {
     const huggingface::ExportResult result = huggingface::export_model(
         model.decoder->config(), model.decoder->weights(), options, directory_, layers.written());
     layers.finish();
+    if (result.tokenizer_changes_text) {
+      fmt::print(stderr,
+                 "warning: the tokenizer changes text before it cuts it (as NFKC does); transformers reads it without "
+                 "that and gives other ids for such text\n");
+    }
     const std::string form = result.form.own_code() ? fmt::format("headroom with its own code ({})", result.form.reason)
                                                     : result.form.model_type;
     return done(fmt::format("{} as {}, {:.1f} MB", model.name, form, static_cast<double>(result.bytes) * 1e-6),

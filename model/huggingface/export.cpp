@@ -41,20 +41,28 @@ Json tokenizer_config(const Tokenizer& tokenizer, std::int64_t positions) {
   return json;
 }
 
-void copy_tokenizer(const Tokenizer& tokenizer, const decoder::Config& config, const fs::path& directory) {
+// Whether a SentencePiece model takes other characters for these, or two blanks for one.
+bool changes_text(const Tokenizer& tokenizer) {
+  const auto same = [&](const char* a, const char* b) { return tokenizer.encode(a) == tokenizer.encode(b); };
+  return same("a\uff21", "aA") || same("a\uff21", "aa") || same("a  a", "a a");
+}
+
+// Gives the name of its main file.
+std::string copy_tokenizer(const Tokenizer& tokenizer, const decoder::Config& config, const fs::path& directory) {
   const std::string main = tokenizer.copy_to(directory);
   fs::remove(directory / "config.json");  // of a model's directory: said by tokenizer_config.json, or not at all
   if (main == "tokenizer.model" && !fs::exists(directory / "tokenizer_config.json")) {
     write_file_atomically(directory / "tokenizer_config.json",
                           tokenizer_config(tokenizer, config.max_positions).dump(2) + "\n");
   }
+  return main;
 }
 
 }  // namespace
 
 ExportResult export_model(const decoder::Config& config, decoder::WeightSource& weights, const ExportOptions& options,
                           const fs::path& directory, const std::function<void(std::int64_t layers)>& progress) {
-  ExportResult result{export_form(config), {}, 0};
+  ExportResult result{export_form(config)};
   const ExportForm& form = result.form;
   NewDirectory place(directory);
   std::optional<std::int32_t> bos;
@@ -67,7 +75,8 @@ ExportResult export_model(const decoder::Config& config, decoder::WeightSource& 
                   "Tokenizer and model do not belong together.");
     }
     if (tokenizer.has_bos()) bos = tokenizer.bos();
-    copy_tokenizer(tokenizer, config, place.path());
+    const std::string main = copy_tokenizer(tokenizer, config, place.path());
+    result.tokenizer_changes_text = main == "tokenizer.model" && changes_text(tokenizer);
   }
   write_file_atomically(place.path() / "config.json", export_config(form, options.type, bos).dump(2) + "\n");
   if (form.own_code()) {
@@ -87,10 +96,6 @@ ExportResult export_model(const decoder::Config& config, decoder::WeightSource& 
   writer.close();
   progress(config.n_layers);
   result.bytes = writer.bytes();
-  for (const auto& entry : fs::directory_iterator(place.path())) {
-    result.files.push_back(entry.path().filename().string());
-  }
-  std::sort(result.files.begin(), result.files.end());
   place.publish();
   return result;
 }

@@ -22,8 +22,8 @@ struct ExportOptions {
 
 struct ExportResult {
   ExportForm form;
-  std::vector<std::string> files;  // of the directory, by name
-  std::uint64_t bytes = 0;         // of the weights' files
+  std::uint64_t bytes = 0;              // of the weights' files
+  bool tokenizer_changes_text = false;  // which transformers will not do (docs/export.md)
 };
 
 // Writes `directory`, which must not exist: beside it, renamed when it is complete. In memory are one

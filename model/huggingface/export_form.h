@@ -15,7 +15,7 @@ struct ExportForm {
   std::string model_type;  // llama, qwen3, gpt2 or headroom
   // The model as that architecture is read back: GPT-2 has biases everywhere, which are 0 where the model has none.
   decoder::Config config;
-  // Why no published architecture fits: "norm = dyt"; empty where one does.
+  // Why no published architecture fits: "it has Dynamic Tanh"; empty where one does.
   std::string reason;
 
   bool own_code() const { return model_type == "headroom"; }

@@ -3,6 +3,7 @@
 // and, where Python has it, in transformers.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sentencepiece_trainer.h>
 
 #include <cmath>
 #include <map>
@@ -278,6 +279,22 @@ TEST_F(Convert, TheTokenizerComesAlong) {
   EXPECT_EQ(theirs.fingerprint(), ours.fingerprint());
   EXPECT_EQ(theirs.encode_with_special("the old river"), ours.encode_with_special("the old river"));
   EXPECT_EQ(config_of("run")["bos_token_id"], ours.bos());
+}
+
+TEST_F(Convert, ATokenizerThatChangesTextIsWarnedOf) {
+  train("run", "");
+  EXPECT_THAT(convert("run").output, Not(HasSubstr("changes text")));
+  const std::string text = here_.file("lines.txt", "the old river\nthe new river\n").string();
+  for (const char* rule : {"nmt_nfkc", "nmt_nfkc_cf", "identity --remove_extra_whitespaces=true"}) {
+    const auto trained = sentencepiece::SentencePieceTrainer::Train(
+        "--minloglevel=2 --model_type=bpe --vocab_size=290 --byte_fallback --input=" + text +
+        " --model_prefix=" + (here_ / "other").string() + " --normalization_rule_name=" + rule);
+    ASSERT_TRUE(trained.ok()) << trained.ToString();
+    fs::remove_all(directory("run"));
+    const Outcome converted = convert("run", "--tokenizer " + (here_ / "other.model").string());
+    EXPECT_EQ(converted.status, 0) << converted.output;
+    EXPECT_THAT(converted.output, HasSubstr("warning: the tokenizer changes text")) << rule;
+  }
 }
 
 TEST_F(Convert, NothingIsOverwrittenAndNothingHalfWrittenStays) {
