@@ -28,15 +28,19 @@ enum class QkNorm : std::uint8_t { none, head_rms, head_layer, full_rms };
 enum class Activation : std::uint8_t { silu, gelu, gelu_tanh, relu };
 
 // How rotary angles are made. Formulas: `rope_angles` in model/decoder/rope.cpp.
-enum class RopeScaling : std::uint8_t { none, linear, llama3 };
+enum class RopeScaling : std::uint8_t { none, linear, llama3, longrope };
 struct Rope {
   double theta = 10000.0;
   std::int64_t dims = 0;  // of a head that are rotated, the first ones; the rest stays
   RopeScaling scaling = RopeScaling::none;
   double factor = 1.0;
-  double low_freq_factor = 1.0;   // of llama3
-  double high_freq_factor = 4.0;  //
-  double original_positions = 0.0;
+  double low_freq_factor = 1.0;     // of llama3
+  double high_freq_factor = 4.0;    //
+  double original_positions = 0.0;  // of llama3 and longrope
+  // Of longrope: what the angles are divided by, dims/2 of them each, in sequences up to original_positions and in
+  // longer ones; and what queries and keys are multiplied by when they are rotated.
+  std::vector<double> short_factors, long_factors;
+  double magnitude = 1.0;
 };
 
 // What differs from layer to layer.

@@ -75,7 +75,18 @@ void Decoder::prepare_ropes(std::int64_t positions) {
   if (positions <= rope_positions_) return;
   rope_positions_ = std::max(positions, 2 * rope_positions_);  // a sequence that grows makes few tables
   ropes_.clear();
-  for (const Rope& rope : config_.ropes) ropes_.push_back(make_rope_table(rope, rope_positions_));
+  long_ropes_.clear();
+  for (const Rope& rope : config_.ropes) {
+    const bool also_long = has_long_angles(rope, rope_positions_);
+    const auto most = also_long ? static_cast<std::int64_t>(rope.original_positions) : rope_positions_;
+    ropes_.push_back(make_rope_table(rope, most, most));
+    long_ropes_.push_back(also_long ? make_rope_table(rope, rope_positions_, rope_positions_) : RopeTable());
+  }
+}
+
+const RopeTable& Decoder::rope_table(int rope, std::int64_t length) const {
+  const auto at = static_cast<std::size_t>(rope);
+  return has_long_angles(config_.ropes[at], length) ? long_ropes_[at] : ropes_[at];
 }
 
 States Decoder::embed(std::span<const Sequence> sequences, std::int64_t first) {
@@ -168,8 +179,8 @@ void Decoder::attend(std::int64_t layer, const LayerWeights& weights, const Tens
     const Tensor lse = scratch_->lse.tensor({config_.n_heads, length});
     const Tensor mass = config_.kv_bias == KvBias::none ? Tensor() : scratch_->mass.tensor({config_.n_heads, length});
     if (kind.rope >= 0) {
-      const RopeTable& rope = ropes_[static_cast<std::size_t>(kind.rope)];
       const std::int64_t position = watch.cache == nullptr ? 0 : watch.cache->length();
+      const RopeTable& rope = rope_table(kind.rope, position + length);
       ops::rotary(rope.cos.row_range(position, length), rope.sin.row_range(position, length), shape, false, own);
     }
     attend_to(layer, weights, shape, own, watch.cache, out, lse, mass);

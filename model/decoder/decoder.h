@@ -79,10 +79,13 @@ class Decoder {
   void apply_to(std::int64_t layer, const LayerWeights& weights, States& states, std::size_t first, std::size_t last,
                 const Watch& watch);
   void prepare_ropes(std::int64_t positions);
+  // Of a sequence that has so many tokens by now.
+  const RopeTable& rope_table(int rope, std::int64_t length) const;
 
   Config config_;
   std::unique_ptr<WeightSource> weights_;
   std::vector<RopeTable> ropes_;
+  std::vector<RopeTable> long_ropes_;  // of those with other angles in long sequences, else empty
   std::int64_t rope_positions_ = 0;
   Buffer ones_;  // the weight of norms that have none
   std::unique_ptr<Scratch> scratch_;

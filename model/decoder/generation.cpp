@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "model/decoder/rope.h"
 #include "tensor/ops.h"
 
 namespace headroom::decoder {
@@ -12,7 +13,14 @@ Reader::Reader(Decoder& decoder, std::int64_t capacity)
       logits_(static_cast<std::size_t>(decoder.config().vocab_size)) {}
 
 std::span<const float> Reader::read(std::span<const std::int32_t> ids) {
-  const Sequence sequence(ids.begin(), ids.end());
+  ids_.insert(ids_.end(), ids.begin(), ids.end());
+  const std::vector<Rope>& ropes = decoder_.config().ropes;
+  if (std::any_of(ropes.begin(), ropes.end(), [&](const Rope& rope) {
+        return has_long_angles(rope, std::ssize(ids_)) != has_long_angles(rope, cache_.length());
+      })) {
+    cache_.clear();
+  }
+  const Sequence sequence(ids_.begin() + cache_.length(), ids_.end());
   States states = decoder_.embed({&sequence, 1}, cache_.length());
   for (std::int64_t layer = 0; layer < decoder_.config().n_layers; ++layer) decoder_.apply(layer, states, cache_);
   cache_.advance(states.rows());

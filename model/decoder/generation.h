@@ -18,7 +18,8 @@ class Reader {
   Reader(Decoder& decoder, std::int64_t capacity);
 
   // Reads on; the logits behind the last token [vocab_size], valid until the next call. What was read before is not
-  // computed again. Throws what Decoder::embed throws.
+  // computed again, unless longrope has other angles for a sequence that has become long. Throws what Decoder::embed
+  // throws.
   std::span<const float> read(std::span<const std::int32_t> ids);
 
   std::int64_t length() const { return cache_.length(); }
@@ -26,6 +27,7 @@ class Reader {
  private:
   Decoder& decoder_;
   KeyValueCache cache_;
+  Sequence ids_;  // read so far
   std::vector<float> logits_;
 };
 

@@ -22,6 +22,8 @@ class KeyValueCache {
   void store(std::int64_t layer, const Tensor& qkv);
   // What was stored of a layer, before and behind length().
   host::CachedKeys of(std::int64_t layer) const;
+  // Forgets all tokens.
+  void clear() { length_ = 0; }
   // After all layers: so many tokens more are there.
   void advance(std::int64_t tokens);
 

@@ -8,8 +8,11 @@
 
 namespace headroom::decoder {
 
-// Angle per position of each pair of rotated dims, dims/2 of them.
-std::vector<double> rope_angles(const Rope& rope);
+// Whether a sequence of `length` tokens has the angles of longrope's long factors, at all of its positions.
+bool has_long_angles(const Rope& rope, std::int64_t length);
+
+// Angle per position of each pair of rotated dims, dims/2 of them, in a sequence of `length` tokens.
+std::vector<double> rope_angles(const Rope& rope, std::int64_t length);
 
 // cos and sin [positions, dims/2], f32.
 struct RopeTable {
@@ -17,6 +20,7 @@ struct RopeTable {
   Tensor cos;
   Tensor sin;
 };
-RopeTable make_rope_table(const Rope& rope, std::int64_t positions);
+// For the first `positions` of a sequence of `length` tokens.
+RopeTable make_rope_table(const Rope& rope, std::int64_t positions, std::int64_t length);
 
 }  // namespace headroom::decoder

@@ -96,6 +96,20 @@ std::vector<std::string> ConfigJson::texts(const std::string& key) const {
   return all;
 }
 
+std::vector<double> ConfigJson::positive_reals(const std::string& key) const {
+  const nlohmann::json* found = value(key);
+  std::vector<double> all;
+  if (found == nullptr) return all;
+  if (!found->is_array()) refuse(key, "wants a list of numbers above 0");
+  for (const nlohmann::json& one : *found) {
+    if (!one.is_number() || !std::isfinite(one.get<double>()) || !(one.get<double>() > 0.0)) {
+      refuse(key, "wants a list of numbers above 0");
+    }
+    all.push_back(one.get<double>());
+  }
+  return all;
+}
+
 std::vector<std::int32_t> ConfigJson::ids(const std::string& key) const {
   const nlohmann::json* found = value(key);
   if (found == nullptr) return {};

@@ -24,6 +24,7 @@ class ConfigJson {
   bool flag(const std::string& key, bool otherwise) const;
   std::string text(const std::string& key, const std::string& otherwise) const;  // of at most 100 bytes
   std::vector<std::string> texts(const std::string& key) const;                  // the same each; empty: not given
+  std::vector<double> positive_reals(const std::string& key) const;              // empty: not given
   std::vector<std::int32_t> ids(const std::string& key) const;                   // one or a list; empty: not given
 
   bool has(const std::string& key) const { return json_.contains(key); }  // null too

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "base/error.h"
@@ -11,18 +12,37 @@
 namespace headroom::huggingface {
 namespace {
 
+// LongRoPE (Ding et al. 2024, arXiv:2402.13753) as Phi-3 has it.
+void read_longrope(const ConfigJson& table, const ConfigJson& top, decoder::Rope& rope) {
+  rope.scaling = decoder::RopeScaling::longrope;
+  rope.original_positions = static_cast<double>(top.positive("original_max_position_embeddings", 4096));
+  const auto factors = [&](const char* key) {
+    std::vector<double> all = table.positive_reals(key);
+    if (std::ssize(all) != rope.dims / 2) {
+      table.refuse(key, fmt::format("has {} numbers for {} pairs of rotated dims", all.size(), rope.dims / 2));
+    }
+    return all;
+  };
+  rope.short_factors = factors("short_factor");
+  rope.long_factors = factors("long_factor");
+  const double times = static_cast<double>(top.positive("max_position_embeddings", 4096)) / rope.original_positions;
+  rope.factor = table.positive_real("factor", times);
+  const double grown = 1.0 + std::log(std::max(rope.factor, 1.0)) / std::log(std::max(rope.original_positions, 2.0));
+  rope.magnitude = table.positive_real("attention_factor", std::sqrt(grown));
+}
+
 constexpr const std::vector<Family>* kAll[] = {&kLlamaFamilies, &kGemmaFamilies, &kGptFamilies, &kOwnFamilies};
 
 }  // namespace
 
 decoder::Rope rope_of_table(const ConfigJson& table, const ConfigJson& top, std::int64_t head_dim, double theta,
-                            double partial, bool reads_partial) {
+                            double partial, const RopeKeys& reads) {
   decoder::Rope rope;
   rope.theta = table.positive_real("rope_theta", top.positive_real("rope_theta", theta));
   const std::string type = table.text("rope_type", table.text("type", "default"));
   const bool scaled = type != "default";
   const double share = table.real("partial_rotary_factor", top.real("partial_rotary_factor", partial));
-  rope.dims = reads_partial || scaled ? static_cast<std::int64_t>(static_cast<double>(head_dim) * share) : head_dim;
+  rope.dims = reads.partial || scaled ? static_cast<std::int64_t>(static_cast<double>(head_dim) * share) : head_dim;
   if (rope.dims < 2 || rope.dims > head_dim || rope.dims % 2 != 0) {
     top.refuse("partial_rotary_factor",
                fmt::format("leaves {} dims of a head of {} to rotate: an even number is wanted", rope.dims, head_dim));
@@ -45,9 +65,11 @@ decoder::Rope rope_of_table(const ConfigJson& table, const ConfigJson& top, std:
     if (!(rope.high_freq_factor > rope.low_freq_factor)) {
       table.refuse("high_freq_factor", "wants a number above low_freq_factor");
     }
+  } else if (reads.longrope && type == "longrope") {
+    read_longrope(table, top, rope);
   } else {
     table.refuse("rope_type", fmt::format("'{}' is not supported", type),
-                 "default, linear and llama3 are; others change positions beyond the trained length.");
+                 "default, linear and llama3 are, and phi3's longrope.");
   }
   return rope;
 }
@@ -69,13 +91,14 @@ decoder::Activation activation_of(const ConfigJson& json, const std::string& key
   return found->second;
 }
 
-decoder::Rope rope_of(const ConfigJson& json, std::int64_t head_dim, double theta, double partial, bool reads_partial) {
+decoder::Rope rope_of(const ConfigJson& json, std::int64_t head_dim, double theta, double partial,
+                      const RopeKeys& reads) {
   // transformers' own order: rope_scaling where it has something, else rope_parameters.
   const auto scaling = json.table("rope_scaling");
   const auto parameters = json.table("rope_parameters");
   const ConfigJson& table = scaling ? *scaling : parameters ? *parameters : json;
   return rope_of_table(scaling || parameters ? table : ConfigJson(nlohmann::json::object(), json.file()), json,
-                       head_dim, theta, partial, reads_partial);
+                       head_dim, theta, partial, reads);
 }
 
 std::int64_t layer_count(const ConfigJson& json, const std::string& key, std::int64_t otherwise) {

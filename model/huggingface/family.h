@@ -53,13 +53,20 @@ extern const std::vector<Family> kOwnFamilies;    // headroom
 // ---- what families share ----
 decoder::Activation activation_of(const ConfigJson& json, const std::string& key, const std::string& otherwise);
 
+// What of them a family's own code reads: a part of the head that is rotated without other scaling; longrope.
+struct RopeKeys {
+  bool partial = false;
+  bool longrope = false;
+};
+
 // The rotary angles under the config's old keys (rope_theta, rope_scaling, partial_rotary_factor) or its new ones
 // (rope_parameters). `dims` of a head where nothing is said of a part of it; `partial`: the family's own factor.
-decoder::Rope rope_of(const ConfigJson& json, std::int64_t head_dim, double theta, double partial, bool reads_partial);
+decoder::Rope rope_of(const ConfigJson& json, std::int64_t head_dim, double theta, double partial,
+                      const RopeKeys& reads);
 
 // Of one table of the new keys; what it lacks comes from `top`.
 decoder::Rope rope_of_table(const ConfigJson& table, const ConfigJson& top, std::int64_t head_dim, double theta,
-                            double partial, bool reads_partial);
+                            double partial, const RopeKeys& reads);
 
 // The names that LLaMA's files have, and most others.
 TensorNames llama_names();

@@ -67,7 +67,7 @@ Config gemma(const ConfigJson& json) {
   // Published files say "gelu" and mean its tanh form, as transformers reads it.
   config.activation = json.text("hidden_act", "gelu") == "gelu" ? decoder::Activation::gelu_tanh
                                                                 : activation_of(json, "hidden_act", "");
-  config.ropes = {rope_of(json, config.head_dim, 10000.0, 1.0, false)};
+  config.ropes = {rope_of(json, config.head_dim, 10000.0, 1.0, {})};
   return config;
 }
 
@@ -77,7 +77,7 @@ Config gemma2(const ConfigJson& json) {
   config.place = decoder::NormPlace::sandwich;
   config.score_softcap = cap(json, "attn_logit_softcapping", 50.0);
   config.logit_softcap = cap(json, "final_logit_softcapping", 30.0);
-  config.ropes = {rope_of(json, config.head_dim, 10000.0, 1.0, false)};
+  config.ropes = {rope_of(json, config.head_dim, 10000.0, 1.0, {})};
   window_layers(json, 2, 0, config);
   return config;
 }
@@ -91,14 +91,14 @@ std::vector<decoder::Rope> gemma3_ropes(const ConfigJson& json, std::int64_t hea
     const auto of = [&](const char* kind, double theta) {
       const auto table = parameters->table(kind);
       const ConfigJson nothing(nlohmann::json::object(), json.file());
-      return rope_of_table(table ? *table : nothing, nothing, head_dim, theta, 1.0, false);
+      return rope_of_table(table ? *table : nothing, nothing, head_dim, theta, 1.0, {});
     };
     return {of("full_attention", kGlobalTheta), of("sliding_attention", kLocalTheta)};
   }
   decoder::Rope local;
   local.theta = json.positive_real("rope_local_base_freq", kLocalTheta);
   local.dims = head_dim;
-  return {rope_of(json, head_dim, kGlobalTheta, 1.0, false), local};
+  return {rope_of(json, head_dim, kGlobalTheta, 1.0, {}), local};
 }
 
 Config gemma3(const ConfigJson& json) {

@@ -136,7 +136,7 @@ Config phi(const ConfigJson& json) {
   config.gated = false;
   config.tied_head = json.flag("tie_word_embeddings", false);
   config.head_bias = true;
-  config.ropes = {rope_of(json, config.head_dim, 10000.0, 0.5, true)};
+  config.ropes = {rope_of(json, config.head_dim, 10000.0, 0.5, {.partial = true})};
   config.layers = same_layers(config.n_layers, 0);
   return config;
 }
@@ -187,7 +187,7 @@ Config falcon(const ConfigJson& json) {
   config.activation = activation_of(json, "activation", "gelu");
   config.gated = false;
   config.tied_head = json.flag("tie_word_embeddings", true);
-  config.ropes = {rope_of(json, config.head_dim, 10000.0, 1.0, false)};
+  config.ropes = {rope_of(json, config.head_dim, 10000.0, 1.0, {})};
   config.layers = same_layers(config.n_layers, 0);
   return config;
 }

@@ -66,7 +66,7 @@ std::int64_t window_of(const ConfigJson& json, std::int64_t otherwise) {
 }
 
 void rotary(const ConfigJson& json, Config& config) {
-  config.ropes = {rope_of(json, config.head_dim, 10000.0, 1.0, false)};
+  config.ropes = {rope_of(json, config.head_dim, 10000.0, 1.0, {})};
 }
 
 Config llama(const ConfigJson& json) {
@@ -93,8 +93,11 @@ Config phi3(const ConfigJson& json) {
   Config config = common(
       json, {.vocab = 32064, .hidden = 3072, .ffn = 8192, .layers = 32, .heads = 32, .eps = 1e-5, .positions = 4096});
   config.tied_head = json.flag("tie_word_embeddings", false);
-  config.ropes = {rope_of(json, config.head_dim, 10000.0, 1.0, true)};
-  if (config.ropes[0].scaling != decoder::RopeScaling::none) json.refuse("rope_scaling", "is not supported for phi3");
+  config.ropes = {rope_of(json, config.head_dim, 10000.0, 1.0, {.partial = true, .longrope = true})};
+  const decoder::RopeScaling scaling = config.ropes[0].scaling;
+  if (scaling != decoder::RopeScaling::none && scaling != decoder::RopeScaling::longrope) {
+    json.refuse("rope_scaling", "is not supported for phi3, but for longrope");
+  }
   config.layers = same_layers(config.n_layers, window_of(json, 0));
   return config;
 }

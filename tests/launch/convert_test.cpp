@@ -352,6 +352,8 @@ const char* lacking(const std::string& fixture) {
       {"phi_2", "side by side"},
       {"phi_odd", "side by side"},
       {"phi_qk_norm", "side by side"},
+      {"phi3_longrope", "scaled rotary angles"},
+      {"phi3_longrope_within", "scaled rotary angles"},
       {"phi3_partial", "a part is rotated"}};
   const auto found = kLacking.find(fixture);
   return found == kLacking.end() ? nullptr : found->second;

@@ -13,6 +13,7 @@
 #include "base/hdf5.h"
 #include "base/random.h"
 #include "model/decoder/kept_weights.h"
+#include "model/decoder/rope.h"
 #include "model/huggingface/safetensors_writer.h"
 #include "model/huggingface/source.h"
 #include "tests/scratch.h"
@@ -57,6 +58,14 @@ std::vector<float> whole_pass(Decoder& model, const Sequence& sequence) {
   return all;
 }
 
+// Whether the first tokens of a sequence have the angles in it that they have alone.
+bool same_angles(const Config& config, std::size_t first, std::size_t length) {
+  return std::all_of(config.ropes.begin(), config.ropes.end(), [&](const Rope& rope) {
+    return has_long_angles(rope, static_cast<std::int64_t>(first)) ==
+           has_long_angles(rope, static_cast<std::int64_t>(length));
+  });
+}
+
 class Generation : public testing::TestWithParam<std::string> {
  protected:
   fs::path directory() const { return fs::path(test::source_dir()) / "tests/fixtures/hf" / GetParam(); }
@@ -72,7 +81,6 @@ TEST_P(Generation, CachedKeysGiveTheLogitsOfAWholePass) {
   const Sequence sequence(ids.values.begin(), ids.values.begin() + static_cast<std::ptrdiff_t>(length));
   const auto logits = reference.read<float>("logits");
   Decoder model(config_, weights());
-  const std::vector<float> all = whole_pass(model, sequence);
   const auto vocab = static_cast<std::size_t>(config_.vocab_size);
   // In steps of one, in uneven ones, and at once.
   for (const std::vector<std::size_t>& steps : {std::vector<std::size_t>{1}, {3, 1, 2}, {length}}) {
@@ -81,7 +89,10 @@ TEST_P(Generation, CachedKeysGiveTheLogitsOfAWholePass) {
       const std::size_t step = std::min(steps[turn % steps.size()], length - at);
       const std::span<const float> read = reader.read(std::span(sequence).subspan(at, step));
       at += step;
-      EXPECT_LT(distance(read, std::span(all).subspan((at - 1) * vocab, vocab)), 1e-5) << "token " << at;
+      const std::vector<float> whole =
+          whole_pass(model, Sequence(sequence.begin(), sequence.begin() + static_cast<std::ptrdiff_t>(at)));
+      EXPECT_LT(distance(read, std::span(whole).last(vocab)), 1e-5) << "token " << at;
+      if (!same_angles(config_, at, length)) continue;
       EXPECT_LT(distance(read, std::span(logits.values).subspan((at - 1) * vocab, vocab)), 1e-5) << "token " << at;
     }
     EXPECT_EQ(reader.length(), static_cast<std::int64_t>(length));
