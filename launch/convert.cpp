@@ -12,7 +12,7 @@
 #include "model/huggingface/export.h"
 #include "trainer/checkpoint_reader.h"
 #include "trainer/import_model.h"
-#include "trainer/open_model.h"
+#include "trainer/model_tokenizer.h"
 
 namespace headroom {
 namespace {
@@ -111,7 +111,10 @@ class ConvertVerb : public Verb {
   // Empty where none is to be written, or none is known of a model that need not have one.
   std::filesystem::path tokenizer_of(const OpenedModel& model) const {
     if (no_tokenizer_) return {};
-    if (!tokenizer_.empty()) return tokenizer_;
+    if (!tokenizer_.empty()) {
+      model_tokenizer(model, tokenizer_);  // another one than the model was trained with is refused
+      return tokenizer_;
+    }
     if (model.tokenizer.empty() && !model.tokenizer_fingerprint.empty()) {
       throw Error(ExitCode::usage,
                   fmt::format("the tokenizer that '{}' was trained with ({}) is not where its config.toml says", model_,

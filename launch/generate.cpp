@@ -12,7 +12,7 @@
 #include "launch/verbs.h"
 #include "model/decoder/generation.h"
 #include "model/huggingface/source.h"
-#include "trainer/open_model.h"
+#include "trainer/model_tokenizer.h"
 
 namespace headroom {
 namespace {
@@ -112,20 +112,14 @@ class GenerateVerb : public Verb {
       throw Error(ExitCode::bad_data, fmt::format("{} has {} sequences", prompt_ids_, prompts.size()),
                   "Put one sequence of ids into it.");
     }
-    const std::filesystem::path path = tokenizer_of(model);
     std::optional<Tokenizer> tokenizer;
-    if (!path.empty()) tokenizer.emplace(Tokenizer::load(path));
+    if (!tokenizer_.empty() || !model.tokenizer.empty()) tokenizer.emplace(model_tokenizer(model, tokenizer_));
     options_.ends = ends_of(model, tokenizer ? &*tokenizer : nullptr);
     fmt::print("{}\n", fmt::join(go_on(*model.decoder, prompts[0], [](std::int32_t) {}), " "));
   }
 
   void go_on_from_text(const OpenedModel& model) {
-    const std::filesystem::path path = tokenizer_of(model);
-    if (path.empty()) {
-      throw Error(ExitCode::usage, fmt::format("the tokenizer of '{}' is not known", model_),
-                  "Name it with --tokenizer, or give ids with --prompt-ids.");
-    }
-    const Tokenizer tokenizer = Tokenizer::load(path);
+    const Tokenizer tokenizer = model_tokenizer(model, tokenizer_);
     const std::vector<std::int32_t> text = tokenizer.encode(prompt_);
     decoder::Sequence prompt = bos_option_->count() == 0 ? tokenizer.before()
                                : bos_                    ? decoder::Sequence{tokenizer.bos()}
@@ -139,10 +133,6 @@ class GenerateVerb : public Verb {
     TextPrinter printer(tokenizer, text);
     go_on(*model.decoder, prompt, [&](std::int32_t token) { printer.add(token); });
     printer.finish();
-  }
-
-  std::filesystem::path tokenizer_of(const OpenedModel& model) const {
-    return tokenizer_.empty() ? model.tokenizer : std::filesystem::path(tokenizer_);
   }
 
   // The tokens that end a text: what a Hugging Face directory says; of our own models BOS, which begins the next one.

@@ -50,8 +50,8 @@ study::TextIds ids_of(const fs::path& file, const Tokenizer& tokenizer, const st
 }
 
 // Models of one name in different directories must not take each other's default place.
-fs::path default_place(const fs::path& model) {
-  const fs::path place = fs::weakly_canonical(model).filename().string() + "-study";
+fs::path default_place(const fs::path& model, const std::string& name) {
+  const fs::path place = report::file_stem(name) + "-study";
   const fs::path earlier = place / "tables" / "study.json";
   if (!fs::exists(earlier)) return place;
   const auto json = nlohmann::json::parse(read_file(earlier), nullptr, /*allow_exceptions=*/false);
@@ -65,10 +65,10 @@ fs::path default_place(const fs::path& model) {
 }  // namespace
 
 ExitCode run_study(const StudyRequest& request) {
-  const fs::path out = request.out.empty() ? default_place(request.model) : request.out;
+  OpenedModel model = open_model(request.model);
+  const fs::path out = request.out.empty() ? default_place(request.model, model.name) : request.out;
   const fs::path place = fs::weakly_canonical(fs::absolute(out));
   report::Workplace::check(place);  // before anything is computed
-  OpenedModel model = open_model(request.model);
   const Tokenizer tokenizer = model_tokenizer(model, request.tokenizer);
   const decoder::Config& config = model.decoder->config();
   study::Options options = request.options;

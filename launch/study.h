@@ -15,7 +15,7 @@ struct StudyRequest {
   std::vector<std::filesystem::path> texts;
   std::vector<std::filesystem::path> held_out;
   std::filesystem::path tokenizer;  // empty: the model's own
-  std::filesystem::path out;        // empty: NAME-study in the current directory, by the model's directory
+  std::filesystem::path out;        // empty: NAME-study in the current directory, by the model's name
   std::string title;                // of the page; empty: the model's name
   study::Options options;
 };

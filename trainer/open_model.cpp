@@ -14,9 +14,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// The directory's own; in Hugging Face's cache, where that is a commit (models--ORGANISATION--NAME/snapshots/COMMIT),
+// the model's.
+std::string name_of(const fs::path& directory) {
+  const fs::path place = fs::weakly_canonical(directory);
+  const std::string repository = place.parent_path().parent_path().filename().string();
+  if (place.parent_path().filename() == "snapshots" && repository.starts_with("models--")) {
+    return repository.substr(repository.rfind("--") + 2);
+  }
+  return place.filename().string();
+}
+
 OpenedModel open_huggingface(const fs::path& directory) {
   auto [config, weights] = huggingface::open_checkpoint(directory);
-  const std::string name = fs::weakly_canonical(directory).filename().string();
+  const std::string name = name_of(directory);
   return {ModelKind::huggingface,
           name,
           directory,
@@ -68,12 +79,20 @@ OpenedModel open_checkpoint(const fs::path& checkpoint, const fs::path& run) {
 }  // namespace
 
 OpenedModel open_model(const fs::path& path) {
+  std::error_code error;
+  if (fs::is_regular_file(path, error)) {
+    throw Error(ExitCode::usage, fmt::format("'{}' is a file", path.string()), "Name the directory that it lies in.");
+  }
   if (fs::exists(path / "config.json")) return open_huggingface(path);
   if (fs::exists(path / "manifest.json")) {
     const fs::path checkpoint = fs::canonical(path);
     return open_checkpoint(checkpoint, checkpoint.parent_path().parent_path());
   }
   if (const auto newest = CheckpointDirectory(path / "checkpoints").latest()) return open_checkpoint(*newest, path);
+  if (fs::exists(path / "config.toml")) {
+    throw Error(ExitCode::usage, fmt::format("the run '{}' has no checkpoint yet", path.string()),
+                "Train it to one (checkpoint.every, or its end).");
+  }
   throw Error(ExitCode::usage, fmt::format("'{}' is no model", path.string()),
               "Name a Hugging Face directory (with config.json), a run, or one of its checkpoints.");
 }

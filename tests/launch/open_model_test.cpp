@@ -7,6 +7,7 @@
 
 #include "base/hdf5.h"
 #include "tests/launch/program.h"
+#include "tests/source_dir.h"
 
 namespace headroom::test {
 namespace {
@@ -108,6 +109,29 @@ TEST_F(OpenModel, IsWarnedOfBeyondItsContext) {
   const Outcome longer = forward(here_.run("run"), "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17");
   EXPECT_EQ(longer.status, 0) << longer.output;
   EXPECT_THAT(longer.output, HasSubstr("warning: a sequence of 17 tokens; the model was made for 16"));
+}
+
+TEST_F(OpenModel, WhatIsNoModelIsToldFromWhatIsNoneYet) {
+  const Outcome file = forward(here_.file("weights.safetensors", "x"));
+  EXPECT_EQ(file.status, 2);
+  EXPECT_THAT(file.output, HasSubstr("weights.safetensors' is a file"));
+  fs::create_directories(here_ / "begun");
+  here_.file("begun/config.toml", "name = 'begun'\n");
+  EXPECT_THAT(forward(here_ / "begun").output, HasSubstr("has no checkpoint yet"));
+  fs::create_directories(here_ / "empty");
+  EXPECT_THAT(forward(here_ / "empty").output, HasSubstr("is no model"));
+}
+
+TEST_F(OpenModel, AModelInHuggingFacesCacheIsCalledByItsName) {
+  const fs::path snapshot = here_ / "hub/models--somebody--tiny-llama/snapshots/0a1b2c";
+  fs::create_directories(snapshot.parent_path());
+  fs::copy(fs::path(source_dir()) / "tests/fixtures/hf/llama_2", snapshot);
+  const fs::path ids = here_.file("ids.txt", "1 2\n");
+  ASSERT_EQ(
+      headroom("forward " + snapshot.string() + " --ids " + ids.string() + " --out " + (here_ / "named.h5").string())
+          .status,
+      0);
+  EXPECT_EQ(H5File::open(here_ / "named.h5").text_attribute("/", "model"), "tiny-llama");
 }
 
 }  // namespace

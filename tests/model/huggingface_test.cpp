@@ -5,11 +5,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 #include "base/hdf5.h"
 #include "model/decoder/decoder.h"
+#include "tests/scratch.h"
 #include "tests/source_dir.h"
 
 namespace headroom {
@@ -47,8 +49,7 @@ constexpr double kTolerance = 1e-5;
 
 class Checkpoint : public testing::TestWithParam<std::string> {};
 
-TEST_P(Checkpoint, GivesTheResultsOfTransformers) {
-  const fs::path directory = fixtures() / GetParam();
+void expect_results_of_transformers(const fs::path& directory) {
   const H5File reference = H5File::open(directory / "reference.h5");
   const auto ids = reference.read<std::int32_t>("ids");
   const auto hidden = reference.read<float>("hidden");
@@ -96,8 +97,30 @@ TEST_P(Checkpoint, GivesTheResultsOfTransformers) {
   EXPECT_LT(distance({all.data(), logits.values.size()}, logits.values), kTolerance);
 }
 
+TEST_P(Checkpoint, GivesTheResultsOfTransformers) {
+  expect_results_of_transformers(fixtures() / GetParam());
+}
+
 INSTANTIATE_TEST_SUITE_P(OfEveryFamily, Checkpoint, testing::ValuesIn(checkpoints()),
                          [](const auto& instance) { return instance.param; });
+
+// The same of checkpoints that the transformers of this machine makes now, which may be a newer one.
+TEST(CheckpointMadeNow, GivesTheResultsOfTransformers) {
+  const char* named = std::getenv("HEADROOM_PYTHON");
+  const std::string python = named == nullptr ? "python3" : named;
+  const auto run = [](const std::string& command) { return std::system(command.c_str()); };
+  if (run(python + " -c 'import torch, transformers, h5py, safetensors' 2>/dev/null") != 0) {
+    GTEST_SKIP() << "NOT MADE ANEW: " << python
+                 << " has no torch, transformers, h5py and safetensors; HEADROOM_PYTHON names another";
+  }
+  const test::Scratch scratch;
+  const std::string script = (fs::path(test::source_dir()) / "tests/fixtures/make_hf_fixtures.py").string();
+  ASSERT_EQ(run("HF_HUB_OFFLINE=1 " + python + " " + script + " --out " + (scratch / "hf").string()), 0);
+  for (const std::string& name : checkpoints()) {
+    SCOPED_TRACE(name);
+    expect_results_of_transformers(scratch / "hf" / name);
+  }
+}
 
 }  // namespace
 }  // namespace headroom
