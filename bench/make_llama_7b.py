@@ -5,7 +5,7 @@ study of a model that a machine's memory does not hold. Needs numpy only.
     bench/make_llama_7b.py DIR [--layers 32]
     build/headroom analyze DIR --tokenizer TOKENIZER --text TEXT... --out DIR-study
 
-Weights are normal with deviation 0.02, cut from one block of 2^24 of them; norms are 1.
+Weights are normal with deviation 0.02, cut to bf16 from one block of 2^24 of them; norms are 1.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def tensors(layers):
     yield "lm_head.weight", (VOCAB, HIDDEN)
 
 
-def write_file(path, part, block):
+def write_file(path, part, block, first):
     header, at = {}, 0
     for name, shape in part:
         size = 2 * int(np.prod(shape))
@@ -44,7 +44,7 @@ def write_file(path, part, block):
     text += b" " * (-len(text) % 8)
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        for index, (_, shape) in enumerate(part):
+        for index, (_, shape) in enumerate(part, first):
             if len(shape) == 1:
                 file.write(np.full(shape, 0x3F80, np.uint16).tobytes())
                 continue
@@ -70,9 +70,10 @@ def main():
     everything = list(tensors(arguments.layers))
     files = {}
     for number in range(FILES):
-        part = everything[number * len(everything) // FILES : (number + 1) * len(everything) // FILES]
+        first = number * len(everything) // FILES
+        part = everything[first : (number + 1) * len(everything) // FILES]
         name = f"model-{number + 1:05}-of-{FILES:05}.safetensors"
-        write_file(arguments.directory / name, part, block)
+        write_file(arguments.directory / name, part, block, first)
         files |= {tensor: name for tensor, _ in part}
         print(f"{name}: {len(part)} tensors", flush=True)
     index = {"metadata": {}, "weight_map": files}

@@ -9,11 +9,11 @@
 #include "launch/verbs.h"
 #include "trainer/benchmark.h"
 #include "trainer/checkpoint_benchmark.h"
-#include "trainer/config_schema.h"
 #include "trainer/hardware.h"
 #include "trainer/kernel_table.h"
 #include "trainer/model_benchmark.h"
 #include "trainer/open_model.h"
+#include "trainer/config_schema.h"
 
 namespace headroom {
 namespace {
@@ -93,7 +93,7 @@ class BenchVerb : public Verb {
   BenchVerb() : Verb("bench", "Time a config's training step, or a model's forward, against its own matrix products") {}
 
   void declare(CLI::App& app) override {
-    app.add_option("what", config_,
+    app.add_option("what", what_,
                    "A run's config, TOML, of which train.steps steps are timed; or a MODEL, whose forward is")
         ->required()
         ->type_name("FILE|MODEL");
@@ -126,7 +126,7 @@ class BenchVerb : public Verb {
   }
 
   ExitCode run() override {
-    const bool model = std::filesystem::is_directory(config_);
+    const bool model = std::filesystem::is_directory(what_);
     for (const CLI::Option* option : model ? of_config_ : of_model_) {
       if (option->count() == 0) continue;
       throw Error(ExitCode::usage,
@@ -135,14 +135,14 @@ class BenchVerb : public Verb {
     }
     if (model) return bench_model();
     if (kernels_) {
-      const KernelTable table = time_kernels(load_config(config_, overrides_));
+      const KernelTable table = time_kernels(load_config(what_, overrides_));
       print_kernels(table);
       fmt::print("{}\n", to_json(table).dump());
       return ExitCode::done;
     }
     if (!checkpoint_.empty()) return bench_checkpoints();
     return run_on_all_ranks([&](ParallelRuntime& runtime) {
-      const BenchmarkResult result = run_benchmark(load_config(config_, overrides_), runtime);
+      const BenchmarkResult result = run_benchmark(load_config(what_, overrides_), runtime);
       if (runtime.rank() == 0) {
         print_table(result);
         fmt::print("{}\n", to_json(result).dump());
@@ -153,7 +153,7 @@ class BenchVerb : public Verb {
 
  private:
   ExitCode bench_model() const {
-    OpenedModel model = open_model(config_);
+    OpenedModel model = open_model(what_);
     const ModelBenchmark result = benchmark_model(*model.decoder, size_);
     print_model(result);
     fmt::print("{}\n", to_json(result).dump());
@@ -167,7 +167,7 @@ class BenchVerb : public Verb {
     }
     return run_on_all_ranks([&](ParallelRuntime& runtime) {
       const CheckpointBenchmark result =
-          benchmark_checkpoints(load_config(config_, overrides_), checkpoint_, kRounds, runtime);
+          benchmark_checkpoints(load_config(what_, overrides_), checkpoint_, kRounds, runtime);
       if (runtime.rank() == 0) {
         print_checkpoints(result);
         fmt::print("{}\n", to_json(result).dump());
@@ -176,7 +176,7 @@ class BenchVerb : public Verb {
     });
   }
 
-  std::string config_;
+  std::string what_;
   std::vector<std::string> overrides_;
   std::string checkpoint_;
   bool kernels_ = false;

@@ -11,6 +11,7 @@
 #include "analysis/evaluation/decoder_scorer.h"
 #include "analysis/evaluation/perplexity.h"
 #include "analysis/evaluation/results_json.h"
+#include "analysis/report/place.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/progress.h"
@@ -108,7 +109,7 @@ class EvalVerb : public Verb {
       json["seconds"] = watch.seconds();
       json["tasks"] = results.tasks;
       json["perplexity"] = results.texts;
-      write_file_atomically(out_, json.dump(1) + "\n");
+      write_file_atomically(out_, report::dump(json));
     };
     try {
       for (std::size_t i = 0; i < prepared.size(); ++i) {
@@ -119,7 +120,7 @@ class EvalVerb : public Verb {
         score_text(file, encoding, options, scorer, results);
         write();
       }
-    } catch (const Error&) {  // what was found before is not lost
+    } catch (...) {  // what was found before is not lost
       results.print(heading);
       throw;
     }
@@ -136,6 +137,7 @@ class EvalVerb : public Verb {
     std::vector<std::vector<std::string>> text_rows;
 
     void print(const std::string& heading) const {
+      if (task_rows.empty() && text_rows.empty()) return;
       fmt::print("{}\n", heading);
       if (!task_rows.empty()) print_table({"task", "items", "metric", "value", "stderr"}, task_rows);
       if (!text_rows.empty()) {
@@ -166,6 +168,7 @@ class EvalVerb : public Verb {
   static void score_task(const PreparedTask& prepared, const fs::path& file, std::int64_t window, Scorer& scorer,
                          Results& results) {
     const Task& task = prepared.task;
+    const std::string hash = file_hash(file);
     Bar bar(task.name);
     const TaskResult result = evaluate_task(prepared, scorer, bar.advance());
     bar.finish();
@@ -176,12 +179,13 @@ class EvalVerb : public Verb {
     ordered_json json = to_json(task, result);
     json["window"] = window;
     json["file"] = file.string();
-    json["file_hash"] = file_hash(file);
+    json["file_hash"] = hash;
     results.tasks.push_back(std::move(json));
   }
 
   static void score_text(const fs::path& file, const TextEncoding& encoding, const PerplexityOptions& options,
                          Scorer& scorer, Results& results) {
+    const std::string hash = file_hash(file);
     Bar bar(file.filename().string());
     const PerplexityResult result = perplexity(file, encoding, options, scorer, bar.advance());
     bar.finish();
@@ -193,7 +197,7 @@ class EvalVerb : public Verb {
                                  number_text(result.perplexity()), number_text(result.bits_per_byte())});
     ordered_json json = to_json(options, result);
     json["file"] = file.string();
-    json["file_hash"] = file_hash(file);
+    json["file_hash"] = hash;
     results.texts.push_back(std::move(json));
   }
 
@@ -216,7 +220,7 @@ class EvalVerb : public Verb {
       const bool file = fs::is_regular_file(place);
       const ordered_json json =
           file ? ordered_json::parse(read_file(place), nullptr, /*allow_exceptions=*/false) : ordered_json();
-      if (!json.is_object() || !json.contains("headroom")) {
+      if (!json.is_object() || !json.contains("tasks") || !json.contains("perplexity")) {
         throw Error(ExitCode::usage, fmt::format("'{}' exists and holds no results of eval", out_),
                     "Name another file with --out.");
       }

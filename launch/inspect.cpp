@@ -46,10 +46,11 @@ void print_provenance(const fs::path& checkpoint, const Manifest& manifest) {
   for (const auto& [name, value] : manifest.about.items()) {
     row(name, value.is_string() ? value.get<std::string>() : value.dump());
   }
-  row("config", manifest.identity.config);
-  row("training corpus", manifest.identity.train);
-  row("held-out corpus", manifest.identity.valid);
-  row("tokenizer", manifest.identity.tokenizer.empty() ? "not known" : manifest.identity.tokenizer);
+  const auto known = [](const std::string& fingerprint) { return fingerprint.empty() ? "not known" : fingerprint; };
+  row("config", known(manifest.identity.config));
+  row("training corpus", known(manifest.identity.train));
+  row("held-out corpus", known(manifest.identity.valid));
+  row("tokenizer", known(manifest.identity.tokenizer));
   if (manifest.state.contains("unfinished")) row("unfinished", "the evaluation or snapshot after this step");
 }
 

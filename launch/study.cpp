@@ -2,6 +2,8 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include "analysis/report/format.h"
@@ -50,14 +52,14 @@ study::TextIds ids_of(const fs::path& file, const Tokenizer& tokenizer, const st
 }
 
 // Models of one name in different directories must not take each other's default place.
-fs::path default_place(const fs::path& model, const std::string& name) {
-  const fs::path place = report::file_stem(name) + "-study";
+fs::path default_place(const OpenedModel& model) {
+  const fs::path place = report::file_stem(model.name) + "-study";
   const fs::path earlier = place / "tables" / "study.json";
   if (!fs::exists(earlier)) return place;
   const auto json = nlohmann::json::parse(read_file(earlier), nullptr, /*allow_exceptions=*/false);
   const auto directory = nlohmann::json::json_pointer("/model/directory");
   const std::string other = json.is_object() ? json.value(directory, "") : "";
-  if (other == fs::weakly_canonical(model)) return place;
+  if (other == fs::weakly_canonical(model.directory)) return place;
   throw Error(ExitCode::usage, fmt::format("{} is the study of another model, {}", place.string(), other),
               "Choose another directory with --out.");
 }
@@ -66,15 +68,16 @@ fs::path default_place(const fs::path& model, const std::string& name) {
 
 ExitCode run_study(const StudyRequest& request) {
   OpenedModel model = open_model(request.model);
-  const fs::path out = request.out.empty() ? default_place(request.model, model.name) : request.out;
+  const fs::path out = request.out.empty() ? default_place(model) : request.out;
   const fs::path place = fs::weakly_canonical(fs::absolute(out));
-  report::Workplace::check(place);  // before anything is computed
+  report::Workplace::check(place, report::ReportKind::study);  // before anything is computed
   const Tokenizer tokenizer = model_tokenizer(model, request.tokenizer);
   const decoder::Config& config = model.decoder->config();
   study::Options options = request.options;
   study::Subject subject;
-  subject.name = request.title.empty() ? model.name : request.title;
-  subject.source = fs::weakly_canonical(request.model).string();
+  subject.name = model.name;
+  subject.title = request.title.empty() ? model.name : request.title;
+  subject.source = fs::weakly_canonical(model.directory).string();
   subject.config = config;
   subject.tokenizer = tokenizer.fingerprint();
   if (config.max_positions < options.tokens) {
@@ -97,6 +100,12 @@ ExitCode run_study(const StudyRequest& request) {
   std::vector<study::TextIds> held_out;
   for (const fs::path& file : request.held_out) {
     held_out.push_back(ids_of(file, tokenizer, options, options.evaluation_sequences, subject.texts, "held out"));
+  }
+  for (const study::Subject::Text& text : subject.texts) {
+    const auto same = [&](const study::Subject::Text& other) { return other.hash == text.hash && &other != &text; };
+    if (std::any_of(subject.texts.begin(), subject.texts.end(), same)) {
+      subject.notes.push_back(fmt::format("{} ({}) holds what another text holds.", text.file, text.use));
+    }
   }
   if (tokenizer.has_bos()) {
     subject.sequences.push_back(cut_sequences(texts, held_out, tokenizer, true, options, subject.notes));

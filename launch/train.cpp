@@ -1,4 +1,7 @@
 // headroom train: a run from a config file.
+#include <fmt/format.h>
+
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -33,12 +36,29 @@ class TrainVerb : public Verb {
 
   ExitCode run() override {
     return run_on_all_ranks([&](ParallelRuntime& runtime) {
-      const RunEnd end = train(load_config(config_, overrides_), options_, runtime);
+      const RunConfig config = load_config(config_, overrides_);
+      if (options_.resume) refuse_another_runs_config(config);
+      const RunEnd end = train(config, options_, runtime);
       return end == RunEnd::finished ? ExitCode::done : ExitCode::requeue;
     });
   }
 
  private:
+  // A config that lies in a run's directory is that run's: where its name or place was changed since, by a copy or a
+  // move, going on would begin anew somewhere else.
+  void refuse_another_runs_config(const RunConfig& config) const {
+    namespace fs = std::filesystem;
+    const fs::path own = fs::weakly_canonical(fs::absolute(config_)).parent_path();
+    const fs::path named = fs::weakly_canonical(fs::absolute(config.runs_dir / config.name));
+    if (own == named || !fs::exists(own / "checkpoints")) return;
+    throw Error(
+        ExitCode::usage,
+        fmt::format("{} lies in the run {}, but says that its run is {}", config_, own.string(), named.string()),
+        fmt::format("To go on with the former: --set runs_dir={} --set name={}. For another run take a config "
+                    "outside of any.",
+                    own.parent_path().string(), own.filename().string()));
+  }
+
   std::string config_;
   std::vector<std::string> overrides_;
   TrainOptions options_;

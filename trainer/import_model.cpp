@@ -89,6 +89,7 @@ std::int64_t import_model(const decoder::Config& config, decoder::WeightSource& 
   decoder::Config ours = decoder_config(run.model);
   ours.position_offset = config.position_offset;
 
+  parse_config(to_toml(run), (target / "config.toml").string(), {});  // refuses a name or a model as training would
   NewDirectory place(target);
   Manifest manifest;
   manifest.layout = "1x1";

@@ -15,17 +15,23 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void check_place(const fs::path& place) {
+void check_place(const fs::path& place, ReportKind kind) {
   if (!fs::exists(place)) return;
-  if (fs::is_directory(place) && (fs::is_empty(place) || fs::exists(place / "tables" / "findings.json"))) return;
-  throw Error(ExitCode::usage, fmt::format("{} exists and is no report", place.string()),
-              "Choose another directory with --out.");
+  if (fs::is_directory(place)) {
+    const bool study = fs::exists(place / "tables" / "study.json");
+    const bool report = study || fs::exists(place / "tables" / "findings.json");
+    if (fs::is_empty(place) || (report && study == (kind == ReportKind::study))) return;
+  }
+  throw Error(
+      ExitCode::usage,
+      fmt::format("{} exists and is no {}", place.string(), kind == ReportKind::study ? "study" : "report of runs"),
+      "Choose another directory with --out.");
 }
 
 }  // namespace
 
-Workplace::Workplace(const fs::path& place) : place_(place) {
-  check_place(place);
+Workplace::Workplace(const fs::path& place, ReportKind kind) : place_(place) {
+  check_place(place, kind);
   make_directories(place.parent_path());
   std::string pattern = place.string() + ".XXXXXX";
   if (::mkdtemp(pattern.data()) == nullptr) throw_write_error(place, "create a directory beside", errno);
@@ -78,6 +84,10 @@ void write_figures(const fs::path& folder, const std::vector<Section>& sections,
 
 std::string dump(const nlohmann::json& json) {
   return json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+std::string dump(const nlohmann::ordered_json& json) {
+  return json.dump(1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
 }  // namespace headroom::report

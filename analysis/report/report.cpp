@@ -87,7 +87,7 @@ fs::path write_report(const ReportOptions& options) {
   }
   for (const Table* table : tables) page.table_files.push_back(table->name);
 
-  Workplace workplace(place);
+  Workplace workplace(place, ReportKind::runs);
   write_tables(workplace.path() / "tables", tables);
   write_file(workplace.path() / "tables" / "findings.json", dump(findings_json(study, page)));
   write_figures(workplace.path() / "figures", page.sections, study.colors);

@@ -47,7 +47,8 @@ void draw_intervals(Writer& w, const Panel& panel, const Box& box) {
   for (const Series& series : panel.series) {
     const bool single = series.stroke == Stroke::points;
     for (std::size_t i = 0; i < series.y.size(); ++i) {
-      const double y = box.y + kRow * (series.x[i] + 0.5) + (single ? kBelow : -kAbove);
+      const double beside = panel.series.size() == 1 ? 0.0 : single ? kBelow : -kAbove;
+      const double y = box.y + kRow * (series.x[i] + 0.5) + beside;
       if (i < series.low.size() && shows(series.low[i]) && shows(series.high[i])) {
         w.line(at(series.low[i]), y, at(series.high[i]), y, w.color(series.color),
                " stroke-width=\"2.4\" stroke-linecap=\"round\"");

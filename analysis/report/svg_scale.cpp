@@ -32,9 +32,11 @@ double step_for(double span, int count) {
   return 10.0 * power;
 }
 
-std::string tick_label(double value) {
+// `step`: to the next tick, which must not read alike.
+std::string tick_label(double value, double step) {
   if (std::abs(value) >= 1e4 && std::abs(value) < 1e15) return format_amount(value);
-  return fmt::format("{:.4g}", value);
+  const double apart = value == 0.0 ? 0.0 : std::ceil(std::log10(std::abs(value) / step)) + 1.0;
+  return fmt::format("{:.{}g}", value, static_cast<int>(std::clamp(apart, 4.0, 15.0)));
 }
 
 }  // namespace
@@ -108,7 +110,7 @@ std::vector<Tick> ticks(const Scale& scale, int count, bool whole) {
         const double value = digit * std::pow(10.0, power);
         if (value < low * 0.999 || value > high * 1.001) continue;
         const bool labelled = digit == 1 ? (power - first) % stride == 0 : decades < 1.6;
-        if (digit == 1 || labelled) out.push_back({value, labelled ? tick_label(value) : ""});
+        if (digit == 1 || labelled) out.push_back({value, labelled ? tick_label(value, value) : ""});
       }
     }
     return out;
@@ -116,7 +118,7 @@ std::vector<Tick> ticks(const Scale& scale, int count, bool whole) {
   double step = step_for(high - low, count);
   if (whole) step = std::max(1.0, std::round(step));
   for (double index = std::ceil(low / step - 1e-9) + 0.0; index * step <= high + step * 1e-9; ++index) {
-    out.push_back({index * step, tick_label(index * step)});
+    out.push_back({index * step, tick_label(index * step, step)});
   }
   return out;
 }

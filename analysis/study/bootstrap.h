@@ -23,4 +23,10 @@ Interval perplexity_interval(const std::vector<SequenceLoss>& losses, int resamp
 Interval ratio_interval(const std::vector<SequenceLoss>& losses, const std::vector<SequenceLoss>& reference,
                         int resamples, std::uint64_t seed);
 
+// Over several texts: the geometric mean of their ratios, each text's sequences drawn by themselves. Of one text it is
+// ratio_interval's.
+Interval mean_ratio_interval(const std::vector<std::vector<SequenceLoss>>& losses,
+                             const std::vector<std::vector<SequenceLoss>>& references, int resamples,
+                             std::uint64_t seed);
+
 }  // namespace headroom::study

@@ -77,7 +77,7 @@ std::string provenance_html(const Subject& subject, const Options& options) {
     return fmt::format("<li>{} <code>{}</code></li>", name, report::escape_markup(value));
   };
   std::string out = "<section id=\"provenance\"><h2>Provenance</h2><div class=\"card\"><ul class=\"scale\">";
-  out += item("model", subject.source);
+  out += item("model", fmt::format("{} ({})", subject.name, subject.source));
   for (const Subject::Text& text : subject.texts) {
     out +=
         item(text.use, fmt::format("{} ({}, {} tokens read)", text.file, text.hash, report::format_count(text.tokens)));
@@ -99,11 +99,12 @@ fs::path write_report(const fs::path& place, const Subject& subject, const std::
   const Table interventions = intervention_table(subject, conditions);
   const Table tokens = token_table(subject, conditions, tokenizer);
   const Table channels = channel_table(conditions);
+  const Table shown_channels = largest_channels(channels);
   const Table layers = layer_table(conditions, options);
-  const std::vector<report::Section> sections = {magnitude_section(conditions, options),
+  const std::vector<report::Section> sections = {magnitude_section(subject, conditions, options),
                                                  attention_section(subject, conditions, options, tokenizer),
                                                  intervention_section(subject, conditions)};
-  const std::string title = "Massive activations of " + subject.name;
+  const std::string title = "Massive activations of " + subject.title;
   std::vector<std::string> files;
   for (const Subject::Text& text : subject.texts) files.push_back(text.file);
   std::string html = report::page_head(title, fmt::format("{}", fmt::join(files, ", ")), facts(subject, options));
@@ -116,18 +117,23 @@ fs::path write_report(const fs::path& place, const Subject& subject, const std::
   html += table_html(summary, summary_note(options));
   html += table_html(interventions, intervention_note());
   if (!tokens.rows.empty()) html += table_html(tokens, "Of the layer intervened on, over its detection sequences.");
-  if (!channels.rows.empty()) html += table_html(channels, "");
+  if (!channels.rows.empty()) {
+    const bool all = shown_channels.rows.size() == channels.rows.size();
+    html += table_html(shown_channels, all ? ""
+                                           : fmt::format("The largest of {}, which tables/channels.csv has.",
+                                                         report::format_count(std::ssize(channels.rows))));
+  }
   html += "</section>\n";
   for (const report::Section& section : sections) html += report::section_html(section);
   html += provenance_html(subject, options);
   const std::string written = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
   html += report::page_end(written, page_data(conditions, sections));
 
-  report::Workplace workplace(place);
+  report::Workplace workplace(place, report::ReportKind::study);
   report::write_tables(workplace.path() / "tables", {&summary, &interventions, &tokens, &channels, &layers});
-  report::write_file(workplace.path() / "tables" / "findings.json", report::dump(texts));
+  report::write_file(workplace.path() / "tables" / "findings.json", report::dump(nlohmann::json(texts)));
   report::write_file(workplace.path() / "tables" / "study.json",
-                     study_json(subject, conditions, options).dump(1) + "\n");
+                     report::dump(study_json(subject, conditions, options, texts)));
   report::write_figures(workplace.path() / "figures", sections, colors());
   report::write_file(workplace.path() / "index.html", html);
   return workplace.publish() / "index.html";

@@ -19,8 +19,9 @@ struct Subject {
     std::int64_t tokens = 0;  // of what was read of it
   };
 
-  std::string name;
-  std::string source;  // the directory
+  std::string title;   // of the page
+  std::string name;    // the model's, a run's with its step
+  std::string source;  // the directory of its files
   decoder::Config config;
   std::vector<Text> texts;
   std::string tokenizer;             // its fingerprint

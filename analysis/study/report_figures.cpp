@@ -179,11 +179,11 @@ Figure maps_figure(const Subject& subject, const std::vector<Condition>& conditi
 
 }  // namespace
 
-Section magnitude_section(const std::vector<Condition>& conditions, const Options& options) {
-  return {"magnitude",
-          "Magnitudes",
-          "",
-          {top_values_figure(conditions, options), scale_free_figure(conditions, options), writers_figure(conditions)}};
+Section magnitude_section(const Subject& subject, const std::vector<Condition>& conditions, const Options& options) {
+  Section section{
+      "magnitude", "Magnitudes", "", {top_values_figure(conditions, options), scale_free_figure(conditions, options)}};
+  if (adds_up(subject.config)) section.figures.push_back(writers_figure(conditions));
+  return section;
 }
 
 Section attention_section(const Subject& subject, const std::vector<Condition>& conditions, const Options& options,
@@ -197,12 +197,9 @@ Section attention_section(const Subject& subject, const std::vector<Condition>& 
 Section intervention_section(const Subject& subject, const std::vector<Condition>& conditions) {
   constexpr double kLogFrom = 3.0;  // the span from which a linear axis shows the largest only
   Section section{"interventions", "Interventions", "", {}};
-  Figure figure{.id = "interventions",
-                .title = "Perplexity after an intervention",
-                .caption =
-                    "As a multiple of the unchanged model's (the line at 1), with 95 % intervals by bootstrap over "
-                    "sequences."};
+  Figure figure{.id = "interventions", .title = "Perplexity after an intervention"};
   View view{.columns = 2, .shared = false, .svg = "interventions"};
+  bool intervals = false;
   for (std::size_t i = 0; i < conditions.size(); ++i) {
     const Condition& condition = conditions[i];
     if (condition.zeroed() == nullptr) continue;
@@ -227,6 +224,8 @@ Section intervention_section(const Subject& subject, const std::vector<Condition
         points.low.push_back(ratio.low);
         points.high.push_back(ratio.high);
         points.notes.push_back(name);
+        intervals |= std::isfinite(ratio.low);
+        if (std::isinf(ratio.value)) panel.x.categories.back() += " (∞)";
         for (const double value : {ratio.value, ratio.low, ratio.high}) {
           if (!std::isfinite(value)) continue;
           least = std::min(least, value);
@@ -245,6 +244,8 @@ Section intervention_section(const Subject& subject, const std::vector<Condition
                          : "No held-out sequence has a massive element where they come first: nothing was changed.";
     return section;
   }
+  figure.caption = fmt::format("As a multiple of the unchanged model's (the line at 1){}.",
+                               intervals ? ", with 95 % intervals by bootstrap over sequences" : "");
   figure.views.push_back(std::move(view));
   section.figures.push_back(std::move(figure));
   return section;

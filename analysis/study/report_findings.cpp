@@ -43,9 +43,9 @@ std::string where(const Condition& condition, const Sequences& sequences, const 
   }
   std::string text;
   if (first > 0) text = fmt::format("at position 0 of {} of {} sequences", first, sequences.detection.size());
-  const std::map<TokenClass, std::int64_t> all = class_counts(sequences.detection, tokenizer);
+  const std::map<TokenClass, std::int64_t> all = class_counts(sequences.detection, tokenizer, 1);
   for (const auto& [kind, count] : later) {
-    text += fmt::format("{}at {} of {} {} tokens", text.empty() ? "" : ", ", count, all.at(kind), name_of(kind));
+    text += fmt::format("{}at {} of {} later {} tokens", text.empty() ? "" : ", ", count, all.at(kind), name_of(kind));
   }
   return text;
 }
@@ -97,7 +97,7 @@ std::string sinks(const Subject& subject, const Condition& condition, const Opti
 
 // What an intervention did to the perplexity: "perplexity times 1.23 (1.1 to 1.4)".
 std::string effect(const Outcome& outcome) {
-  std::string text = fmt::format("multiplies perplexity by {}", words_of(outcome.ratio()));
+  std::string text = fmt::format("multiplies perplexity by {}", words_of(outcome.ratio));
   if (outcome.texts.size() > 1) text += fmt::format(" over {} texts", outcome.texts.size());
   std::int64_t not_finite = 0;
   for (const TextOutcome& one : outcome.texts) not_finite += one.not_finite;
@@ -107,6 +107,7 @@ std::string effect(const Outcome& outcome) {
 }
 
 std::string severity_words(const Interval& ratio) {
+  if (ratio.high < 1.0) return "the model is better without them";
   const Severity severity = severity_of(ratio.value);
   std::string text = fmt::format("that is {}", name_of(severity));
   if (!std::isfinite(ratio.low)) return text;
@@ -117,6 +118,7 @@ std::string severity_words(const Interval& ratio) {
   return text;
 }
 
+// What of the massive elements setting to zero did not reach.
 std::string leaks(const Suppression& found) {
   std::string text;
   if (!found.leaked_layers.empty()) {
@@ -124,13 +126,14 @@ std::string leaks(const Suppression& found) {
                         layers_words(found.leaked_layers));
   }
   if (found.left > 0) {
-    text +=
-        fmt::format(" {} massive element{} stayed in the layer, in channels where the detection sequences have none.",
-                    found.left, found.left == 1 ? "" : "s");
+    text += fmt::format(
+        " {} of {} massive elements stayed in the layer, in channels where the detection sequences have none, so that "
+        "this understates what all do.",
+        report::format_count(found.left), report::format_count(found.elements));
   }
   if (!found.other_layers.empty()) {
-    text += fmt::format(" At other places {} {} massive.", layers_words(found.other_layers),
-                        found.other_layers.size() == 1 ? "is" : "are");
+    text += fmt::format(" {} {} massive elements at other places.", capital(layers_words(found.other_layers)),
+                        found.other_layers.size() == 1 ? "has" : "have");
   }
   return text;
 }
@@ -143,13 +146,14 @@ std::string consequence(const Condition& condition) {
                        condition.target->layer);
   }
   std::string text = fmt::format("{}: setting them to zero in layer {} {}: {}.", who, condition.target->layer,
-                                 effect(*zeroed), severity_words(zeroed->ratio()));
+                                 effect(*zeroed), severity_words(zeroed->ratio));
   std::vector<std::string> others;
   for (const Outcome& outcome : condition.outcomes) {
     if (outcome.kind == Kind::none || outcome.kind == Kind::zero) continue;
-    std::string one = fmt::format("{} {}", name_of(outcome.kind), words_of(outcome.ratio()));
+    std::string one = fmt::format("{} {}", name_of(outcome.kind), words_of(outcome.ratio));
     if (outcome.change.without_mean > 0) {
-      one += fmt::format(", {} left as they are for want of a mean", outcome.change.without_mean);
+      one += fmt::format(", {} of the elements left as they are for want of a mean",
+                         report::format_count(outcome.change.without_mean));
     }
     others.push_back(std::move(one));
   }
@@ -162,11 +166,10 @@ std::vector<std::string> findings(const Subject& subject, const std::vector<Cond
                                   const Options& options, const Tokenizer& tokenizer) {
   std::vector<std::string> texts;
   const Options published;
-  if (options.absolute < published.absolute || options.ratio < published.ratio) {
-    texts.push_back(
-        fmt::format("“Massive” means beyond {} and {} times the median here, not the {} and {} of the literature.",
-                    format_number(options.absolute), format_number(options.ratio), format_number(published.absolute),
-                    format_number(published.ratio)));
+  if (options.absolute != published.absolute || options.ratio != published.ratio) {
+    texts.push_back(fmt::format(
+        "“Massive” means beyond {:g} and {:g} times the median here, not the {:g} and {:g} of the literature.",
+        options.absolute, options.ratio, published.absolute, published.ratio));
   }
   for (std::size_t i = 0; i < conditions.size(); ++i) {
     texts.push_back(existence(conditions[i], subject.sequences[i], options, tokenizer));

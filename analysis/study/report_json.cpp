@@ -10,8 +10,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// Null is unknown; infinite is a result.
 Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json();
+  if (std::isinf(value)) return value > 0.0 ? "inf" : "-inf";
+  return std::isnan(value) ? Json() : Json(value);
 }
 
 Json to_json(const Interval& interval) {
@@ -48,7 +50,7 @@ Json to_json(const Outcome& outcome, const Sequences& sequences) {
           {"without_mean", outcome.change.without_mean},
           {"texts", std::move(texts)},
           {"mean_perplexity", number(outcome.mean_perplexity())},
-          {"ratio", to_json(outcome.ratio())}};
+          {"ratio", to_json(outcome.ratio)}};
 }
 
 Json to_json(const Condition& condition, const Sequences& sequences, const Options& options, bool adds_up) {
@@ -63,9 +65,10 @@ Json to_json(const Condition& condition, const Sequences& sequences, const Optio
     json["written_by"] = {{"attention", writers.attention / writers.all}, {"feed_forward", writers.mlp / writers.all}};
   }
   const Outcome* const zeroed = condition.zeroed();
-  json["severity"] = zeroed ? Json(name_of(severity_of(zeroed->ratio().value))) : Json();
+  json["severity"] = zeroed ? Json(name_of(severity_of(zeroed->ratio.value))) : Json();
   if (zeroed) {
-    json["suppression"] = {{"left", condition.suppression.left},
+    json["suppression"] = {{"elements", condition.suppression.elements},
+                           {"left", condition.suppression.left},
                            {"leaked_layers", condition.suppression.leaked_layers},
                            {"other_layers", condition.suppression.other_layers}};
   }
@@ -76,10 +79,12 @@ Json to_json(const Condition& condition, const Sequences& sequences, const Optio
 
 }  // namespace
 
-Json study_json(const Subject& subject, const std::vector<Condition>& conditions, const Options& options) {
+Json study_json(const Subject& subject, const std::vector<Condition>& conditions, const Options& options,
+                const std::vector<std::string>& findings) {
   Json json = {{"headroom", version_line()},
                {"time", utc_time()},
                {"host", host_name()},
+               {"title", subject.title},
                {"model", {{"name", subject.name}, {"directory", subject.source}, {"family", subject.config.family}}},
                {"tokenizer", subject.tokenizer},
                {"options",
@@ -94,6 +99,7 @@ Json study_json(const Subject& subject, const std::vector<Condition>& conditions
                  {"resamples", options.resamples}}},
                {"seconds", subject.seconds},
                {"notes", subject.notes},
+               {"findings", findings},
                {"texts", Json::array()},
                {"conditions", Json::array()}};
   for (const Subject::Text& text : subject.texts) {

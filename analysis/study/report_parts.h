@@ -37,17 +37,20 @@ report::Table intervention_table(const Subject& subject, const std::vector<Condi
 std::string intervention_note();
 report::Table token_table(const Subject& subject, const std::vector<Condition>& conditions, const Tokenizer& tokenizer);
 report::Table channel_table(const std::vector<Condition>& conditions);
+// Its rows with the largest activations, as many as a page takes.
+report::Table largest_channels(const report::Table& channels);
 report::Table layer_table(const std::vector<Condition>& conditions, const Options& options);
 
 // report_figures.cpp
-report::Section magnitude_section(const std::vector<Condition>& conditions, const Options& options);
+report::Section magnitude_section(const Subject& subject, const std::vector<Condition>& conditions,
+                                  const Options& options);
 report::Section attention_section(const Subject& subject, const std::vector<Condition>& conditions,
                                   const Options& options, const Tokenizer& tokenizer);
 report::Section intervention_section(const Subject& subject, const std::vector<Condition>& conditions);
 
 // report_json.cpp: tables/study.json.
 nlohmann::ordered_json study_json(const Subject& subject, const std::vector<Condition>& conditions,
-                                  const Options& options);
+                                  const Options& options, const std::vector<std::string>& findings);
 
 // report_findings.cpp: what was found, in words.
 std::vector<std::string> findings(const Subject& subject, const std::vector<Condition>& conditions,

@@ -24,8 +24,13 @@ Cell condition_cell(std::size_t index, const Condition& condition) {
   return cell;
 }
 
+// A number that may be infinite, which is not the same as unknown.
+Cell real_cell(double value, int digits) {
+  return std::isinf(value) ? Cell::of("inf", report::format_number(value)) : number_cell(value, digits);
+}
+
 Cell interval_cell(const Interval& interval) {
-  Cell cell = number_cell(interval.value, 4);
+  Cell cell = real_cell(interval.value, 4);
   if (std::isfinite(interval.low)) {
     cell.note = fmt::format("{} – {}", report::format_number(interval.low, 4), report::format_number(interval.high, 4));
   }
@@ -135,8 +140,8 @@ Table summary_table(const Subject& subject, const std::vector<Condition>& condit
     row.push_back(reference.texts.size() == 1 ? interval_cell(reference.texts.front().perplexity)
                                               : number_cell(reference.mean_perplexity(), 4));
     const Outcome* const zeroed = condition.zeroed();
-    row.push_back(zeroed ? interval_cell(zeroed->ratio()) : Cell::of(nullptr, "–"));
-    row.push_back(zeroed ? severity_cell(zeroed->ratio().value)
+    row.push_back(zeroed ? interval_cell(zeroed->ratio) : Cell::of(nullptr, "–"));
+    row.push_back(zeroed ? severity_cell(zeroed->ratio.value)
                          : text_cell(condition.target ? "not tested" : "nothing to set"));
     if (!zeroed) row.back().badge = "plain";
     table.rows.push_back(std::move(row));
@@ -193,8 +198,8 @@ Table intervention_table(const Subject& subject, const std::vector<Condition>& c
         row.push_back(interval_cell(found.perplexity));
         row.push_back(interval_cell(found.ratio));
         for (const Interval& interval : {found.perplexity, found.ratio}) {
-          row.push_back(number_cell(interval.low, 4));
-          row.push_back(number_cell(interval.high, 4));
+          row.push_back(real_cell(interval.low, 4));
+          row.push_back(real_cell(interval.high, 4));
         }
         row.push_back(report::count_cell(found.not_finite));
         row.push_back(verdict(found.ratio.value, found.destroyed()));
@@ -205,16 +210,17 @@ Table intervention_table(const Subject& subject, const std::vector<Condition>& c
       std::int64_t tokens = 0;
       for (const TextOutcome& found : outcome.texts) tokens += found.tokens;
       const std::int64_t destroyed = outcome.destroyed();
-      row.push_back(Cell::of("mean", destroyed == 0 ? "mean" : fmt::format("mean, without {} destroyed", destroyed)));
+      row.push_back(
+          Cell::of("all texts", destroyed == 0 ? "all texts" : fmt::format("all texts but {} destroyed", destroyed)));
       row.push_back(report::count_cell(tokens));
       row.push_back(number_cell(outcome.mean_perplexity(), 4));
-      row.push_back(interval_cell(outcome.ratio()));
+      row.push_back(interval_cell(outcome.ratio));
       row.push_back(Cell::of(nullptr, ""));
       row.push_back(Cell::of(nullptr, ""));
-      row.push_back(number_cell(outcome.ratio().low, 4));
-      row.push_back(number_cell(outcome.ratio().high, 4));
+      row.push_back(real_cell(outcome.ratio.low, 4));
+      row.push_back(real_cell(outcome.ratio.high, 4));
       row.push_back(Cell::of(nullptr, ""));
-      row.push_back(verdict(outcome.ratio().value, destroyed == std::ssize(outcome.texts)));
+      row.push_back(verdict(outcome.ratio.value, destroyed == std::ssize(outcome.texts)));
       table.rows.push_back(std::move(row));
     }
   }
@@ -303,6 +309,19 @@ Table channel_table(const std::vector<Condition>& conditions) {
     }
   }
   return table;
+}
+
+Table largest_channels(const Table& channels) {
+  constexpr std::size_t kMost = 30;
+  if (channels.rows.size() <= kMost) return channels;
+  const auto size_of = [](const std::vector<Cell>& row) { return row.back().value.get<double>(); };
+  std::vector<double> largest;
+  for (const std::vector<Cell>& row : channels.rows) largest.push_back(size_of(row));
+  std::sort(largest.rbegin(), largest.rend());
+  Table some = channels;
+  std::erase_if(some.rows, [&](const std::vector<Cell>& row) { return size_of(row) < largest[kMost - 1]; });
+  some.rows.resize(std::min(some.rows.size(), kMost));
+  return some;
 }
 
 Table layer_table(const std::vector<Condition>& conditions, const Options& options) {

@@ -37,7 +37,8 @@ class Variants {
         changes[i] = intervene(kKinds[variant], target, own, static_cast<std::int32_t>(i), options,
                                states_.of(variant * count_ + i));
       }
-      outcomes_.push_back({kKinds[variant], {}, {}});
+      outcomes_.emplace_back();
+      outcomes_.back().kind = kKinds[variant];
       for (const Change& change : changes) {
         outcomes_.back().change.changed += change.changed;
         outcomes_.back().change.without_mean += change.without_mean;
@@ -46,6 +47,7 @@ class Variants {
     for (std::size_t i = 0; i < count_; ++i) {
       zeroed_positions_.push_back(positions_of(own, static_cast<std::int32_t>(i)));
     }
+    suppression_.elements = std::ssize(own);
     suppression_.left = std::ssize(zeroed_elements());
   }
 
@@ -119,22 +121,25 @@ void measure(decoder::Decoder& model, const decoder::States& states, const Seque
   }
   const std::vector<SequenceLoss> found = losses(model, model.finish(states, nullptr), all);
   auto next = found.begin();
+  std::vector<std::vector<SequenceLoss>> references;
   for (Outcome& outcome : outcomes) {
-    auto reference = found.begin();
+    std::vector<std::vector<SequenceLoss>> losses_of;
     for (const Sequences::HeldOut& text : sequences.evaluation) {
-      const auto count = std::ssize(text.sequences);
-      std::vector<SequenceLoss> own(next, next + count);
-      const std::vector<SequenceLoss> unchanged(reference, reference + count);
-      next += count;
-      reference += count;
-      if (outcome.kind == Kind::none) refuse_not_finite(own, text.name);
+      losses_of.emplace_back(next, next + std::ssize(text.sequences));
+      next += std::ssize(text.sequences);
+      std::vector<SequenceLoss>& own = losses_of.back();
+      if (outcome.kind == Kind::none) {
+        refuse_not_finite(own, text.name);
+        references.push_back(own);
+      }
       TextOutcome lost;
       lost.not_finite = settle(own);
       for (const SequenceLoss& loss : own) lost.tokens += loss.tokens;
       lost.perplexity = perplexity_interval(own, options.resamples, options.seed);
-      lost.ratio = ratio_interval(own, unchanged, options.resamples, options.seed);
+      lost.ratio = ratio_interval(own, references[outcome.texts.size()], options.resamples, options.seed);
       outcome.texts.push_back(lost);
     }
+    outcome.ratio = mean_ratio_interval(losses_of, references, options.resamples, options.seed);
   }
 }
 
@@ -142,15 +147,6 @@ void measure(decoder::Decoder& model, const decoder::States& states, const Seque
 
 bool TextOutcome::destroyed() const {
   return ratio.value > kDestroyed;
-}
-
-Interval Outcome::ratio() const {
-  const auto mean = [&](double Interval::*end) {
-    double sum = 0.0;
-    for (const TextOutcome& text : texts) sum += std::log(text.ratio.*end);
-    return std::exp(sum / static_cast<double>(texts.size()));
-  };
-  return {mean(&Interval::value), mean(&Interval::low), mean(&Interval::high)};
 }
 
 double Outcome::mean_perplexity() const {

@@ -37,8 +37,7 @@ struct Outcome {
   Change change;                   // over all evaluation sequences
   std::vector<TextOutcome> texts;  // of the held-out texts
 
-  // Over texts: the geometric means of the ratios and of their intervals' ends.
-  Interval ratio() const;
+  Interval ratio;  // over texts: the geometric mean of the ratios
   // The mean over the texts that are not destroyed; NaN where all are.
   double mean_perplexity() const;
   std::int64_t destroyed() const;  // texts
@@ -46,7 +45,8 @@ struct Outcome {
 
 // How well setting to zero suppressed what was massive in the evaluation sequences.
 struct Suppression {
-  std::int64_t left = 0;  // massive elements that stayed in the layer itself: in channels that detection did not see
+  std::int64_t elements = 0;                // massive in the layer before
+  std::int64_t left = 0;                    // and behind it: in channels that detection did not see
   std::vector<std::int64_t> leaked_layers;  // behind it, where a place that was set to zero is massive again
   std::vector<std::int64_t> other_layers;   // behind it, where other places are massive
 };

@@ -150,10 +150,11 @@ TokenClass class_of(std::int32_t id, std::int32_t position, const Tokenizer& tok
 }
 
 std::map<TokenClass, std::int64_t> class_counts(const std::vector<decoder::Sequence>& sequences,
-                                                const Tokenizer& tokenizer) {
+                                                const Tokenizer& tokenizer, std::size_t first) {
   std::map<TokenClass, std::int64_t> counts;
   for (const decoder::Sequence& ids : sequences) {
-    for (std::size_t i = 0; i < ids.size(); ++i) ++counts[class_of(ids[i], static_cast<std::int32_t>(i), tokenizer)];
+    for (std::size_t i = first; i < ids.size(); ++i)
+      ++counts[class_of(ids[i], static_cast<std::int32_t>(i), tokenizer)];
   }
   return counts;
 }

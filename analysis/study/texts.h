@@ -31,8 +31,8 @@ Sequences cut_sequences(const std::vector<TextIds>& texts, const std::vector<Tex
 enum class TokenClass : std::uint8_t { bos, first, delimiter, number, word, other };
 const char* name_of(TokenClass kind);
 TokenClass class_of(std::int32_t id, std::int32_t position, const Tokenizer& tokenizer);
-// How many positions of sequences are of each class.
+// How many positions of sequences, from `first` on in each, are of each class.
 std::map<TokenClass, std::int64_t> class_counts(const std::vector<decoder::Sequence>& sequences,
-                                                const Tokenizer& tokenizer);
+                                                const Tokenizer& tokenizer, std::size_t first = 0);
 
 }  // namespace headroom::study

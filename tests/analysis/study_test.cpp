@@ -158,12 +158,12 @@ const Outcome& outcome(const Condition& condition, Kind kind) {
 }
 
 double ratio(const Condition& condition, Kind kind) {
-  return outcome(condition, kind).ratio().value;
+  return outcome(condition, kind).ratio.value;
 }
 
 // Of setting to zero.
 Severity severity(const Condition& condition) {
-  return severity_of(condition.zeroed()->ratio().value);
+  return severity_of(condition.zeroed()->ratio.value);
 }
 
 void expect_found(const Condition& found, const Plant& plant) {
@@ -360,6 +360,7 @@ TEST_P(KnownStudy, FindsWhatTransformersAndTheDefinitionsGive) {
   EXPECT_EQ(found.target->layer, known.at("target"));
   EXPECT_EQ(nlohmann::json(found.target->channels), known.at("channels"));
   expect_close(found.writers.all, known.at("written").at("all"), "written");
+  expect_close(found.writers.attention, known.at("written").at("attention"), "written by attention");
   expect_close(found.writers.mlp, known.at("written").at("mlp"), "written by the feed-forward");
   for (const nlohmann::json& theirs : known.at("outcomes")) {
     const std::string kind = theirs.at("kind");
@@ -380,6 +381,11 @@ TEST_P(KnownStudy, FindsWhatTransformersAndTheDefinitionsGive) {
       check(ours.texts[text].perplexity, "perplexity");
       check(ours.texts[text].ratio, "ratio");
     }
+    const nlohmann::json& over_texts = theirs.at("ratio_interval");
+    expect_close(ours.ratio.value, theirs.at("ratio"), kind);
+    const double width = over_texts[1].get<double>() - over_texts[0].get<double>();
+    EXPECT_NEAR(ours.ratio.low, over_texts[0].get<double>(), 0.08 * width + 1e-6) << kind;
+    EXPECT_NEAR(ours.ratio.high, over_texts[1].get<double>(), 0.08 * width + 1e-6) << kind;
     if (kind != "zero") continue;
     EXPECT_EQ(nlohmann::json(found.suppression.leaked_layers), theirs.at("leaked_layers"));
     EXPECT_EQ(nlohmann::json(found.suppression.other_layers), theirs.at("other_layers"));

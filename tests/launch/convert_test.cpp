@@ -418,6 +418,22 @@ TEST_F(Convert, AHeadOfItsOwnComesAlongThoughTheConfigTiesIt) {
   expect_same_weights(*open_model(here_.run("own")).decoder, *open_model(directory("tied")).decoder);
 }
 
+TEST_F(Convert, AModelFromElsewhereThatWasMovedDoesNotBeginAnew) {
+  const fs::path model = fs::path(source_dir()) / "tests/fixtures/hf/llama_2";
+  ASSERT_EQ(headroom("convert " + model.string() + " --to headroom " + here_.run("here").string()).status, 0);
+  fs::rename(here_.run("here"), here_.run("moved"));
+  const Outcome moved = headroom("train " + (here_.run("moved") / "config.toml").string() + " --resume");
+  EXPECT_EQ(moved.status, 2) << moved.output;
+  EXPECT_THAT(moved.output,
+              AllOf(HasSubstr("lies in the run " + here_.run("moved").string()), HasSubstr("--set name=moved")));
+  EXPECT_FALSE(fs::exists(here_.run("here")));
+  const Outcome nameless =
+      headroom("convert " + model.string() + " --to headroom '" + (here_ / "a name").string() + "'");
+  EXPECT_EQ(nameless.status, 3) << nameless.output;
+  EXPECT_THAT(nameless.output, HasSubstr("cannot name a directory"));
+  EXPECT_FALSE(fs::exists(here_ / "a name"));
+}
+
 TEST_F(Convert, AModelFromElsewhereIsTrainedOnAtAnyLayout) {
   train("run", std::string(kLarge) + "model.n_kv_heads = 2\n");
   ASSERT_EQ(convert("run").status, 0);

@@ -47,7 +47,7 @@ TEST(Study, OfARunWritesItsReport) {
   EXPECT_TRUE(std::filesystem::exists(here / "study/figures/layers.svg"));
 
   const auto study = nlohmann::json::parse(content_of(here / "study/tables/study.json"));
-  EXPECT_EQ(study["model"]["directory"], run);
+  EXPECT_EQ(study["model"]["directory"], run + "/checkpoints/step-00000004");
   EXPECT_EQ(study["texts"].size(), 3U);
   EXPECT_EQ(study["texts"][2]["use"], "held out");
   ASSERT_EQ(study["conditions"].size(), 2U);
@@ -58,7 +58,7 @@ TEST(Study, OfARunWritesItsReport) {
   EXPECT_EQ(unchanged["ratio"]["value"], 1.0);
   EXPECT_EQ(unchanged["tokens"], 12 * 15);
   const auto findings = nlohmann::json::parse(content_of(here / "study/tables/findings.json"));
-  EXPECT_THAT(findings[0], HasSubstr("not the 100 and 1,000 of the literature"));
+  EXPECT_THAT(findings[0], HasSubstr("not the 100 and 1000 of the literature"));
   const auto interventions = nlohmann::json::parse(content_of(here / "study/tables/interventions.json"));
   EXPECT_EQ(interventions.at("rows").size(), 2U * 5U * 3U) << "conditions, interventions, two texts and their mean";
 }
@@ -73,7 +73,7 @@ TEST(Study, RefusesBeforeItComputes) {
     EXPECT_THAT(outcome.output, HasSubstr(words));
     EXPECT_THAT(outcome.output, Not(HasSubstr("study "))) << "no pass began";
   };
-  refused(run + " --text " + text_file + kSmall + "--out " + text_file, 2, "exists and is no report");
+  refused(run + " --text " + text_file + kSmall + "--out " + text_file, 2, "exists and is no study");
   refused(run + " --text " + text_file + " --tokens 1", 2, "--tokens");
   refused(run + " --tokens 16", 2, "--text");
   refused(run + " --text " + text_file + kSmall + "--held-out " + here.file("short.txt", "too short").string(), 4,
@@ -83,6 +83,26 @@ TEST(Study, RefusesBeforeItComputes) {
   const std::string model = std::string(source_dir()) + "/tests/fixtures/hf/llama_2";
   refused(model + " --text " + text_file, 2, "llama_2 holds no tokenizer");
   refused(here.run("nowhere").string() + " --text " + text_file, 2, "is no model");
+}
+
+TEST(Study, TakesNoReportsPlaceAndAnyTextsName) {
+  const Workspace here;
+  const std::string run = trained(here, "run");
+  const std::string odd = here.file(
+                                  "b\xe9"
+                                  "d.txt",
+                                  text())
+                              .string();  // no UTF-8
+  ASSERT_EQ(headroom("analyze " + run).status, 0);
+  const Outcome onto_report =
+      headroom("analyze " + run + " --text '" + odd + "'" + kSmall + "--out " + run + "/report");
+  EXPECT_EQ(onto_report.status, 2) << onto_report.output;
+  EXPECT_THAT(onto_report.output, HasSubstr("is no study"));
+  const std::string out = (here / "study").string();
+  const Outcome studied = headroom("analyze " + run + " --text '" + odd + "'" + kSmall + "--out " + out);
+  EXPECT_EQ(studied.status, 0) << studied.output;
+  EXPECT_THAT(content_of(here / "study/tables/study.json"), HasSubstr("b\uFFFDd.txt"));
+  EXPECT_THAT(headroom("analyze " + run + " --out " + out).output, HasSubstr("is no report of runs"));
 }
 
 TEST(Study, OfTwoModelsOfOneNameDoNotShareAPlace) {

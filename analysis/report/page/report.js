@@ -36,11 +36,13 @@
     }
     return +(rounded / 1e3).toPrecision(digits) + " k";
   }
-  function tickLabel(value) {
+  // `step`: to the next tick, which must not read alike.
+  function tickLabel(value, step) {
     const size = Math.abs(value);
     if (size >= 1e4) return withUnit(value, 3);
     if (size !== 0 && size < 1e-3) return value.toExponential(0);
-    return String(+value.toPrecision(4));
+    const apart = size === 0 ? 0 : Math.ceil(Math.log10(size / step)) + 1;
+    return String(+value.toPrecision(Math.min(15, Math.max(4, apart))));
   }
 
   // ---- the read-out ----
@@ -94,7 +96,7 @@
         const value = digit * Math.pow(10, power);
         if (value < domain[0] * 0.999 || value > domain[1] * 1.001) continue;
         const named = digit === 1 ? (power - first) % stride === 0 : decades < 1.6;
-        if (named || digit === 1) out.push({ value: value, label: named ? tickLabel(value) : "" });
+        if (named || digit === 1) out.push({ value: value, label: named ? tickLabel(value, value) : "" });
       }
     }
     return out;
@@ -103,7 +105,8 @@
     if (axis.log) return logTicks(scale.domain());
     let values = scale.ticks(count);
     if (axis.whole) values = values.filter((v) => v === Math.round(v));
-    return values.map((v) => ({ value: v, label: tickLabel(v) }));
+    const step = values.length > 1 ? values[1] - values[0] : 1;
+    return values.map((v) => ({ value: v, label: tickLabel(v, step) }));
   }
 
   // ---- lines and bars ----
@@ -231,7 +234,8 @@
     rows.forEach((name, r) => g.append("text").attr({ x: -8, y: row * (r + 0.5) + 3.6, "text-anchor": "end" }).text(name));
     shownSeries(panel).forEach((s) => s.y.forEach((v, i) => {
       const single = s.stroke === "points";
-      const y = row * (s.x[i] + 0.5) + (single ? 6 : -4);
+      // Single values below their mean's whisker; a series by itself in the middle.
+      const y = row * (s.x[i] + 0.5) + (panel.series.length === 1 ? 0 : single ? 6 : -4);
       const mark = g.append("g");
       if (s.low && shows(s.low[i]) && shows(s.high[i])) {
         mark.append("line").attr({ x1: at(s.low[i]), x2: at(s.high[i]), y1: y, y2: y, stroke: runColor(s.color), "stroke-width": 2.6, "stroke-linecap": "round" });
