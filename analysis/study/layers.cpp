@@ -15,7 +15,7 @@ namespace {
 float largest(std::span<const float> values) {
   float most = 0.0F;
 #pragma omp simd reduction(max : most)
-  for (std::size_t i = 0; i < values.size(); ++i) most = std::max(most, std::abs(values[i]));
+  for (const float value : values) most = std::max(most, std::abs(value));
   return most;
 }
 
