@@ -13,9 +13,10 @@ namespace headroom::study {
 namespace {
 
 float largest(std::span<const float> values) {
+  const float* const numbers = values.data();
   float most = 0.0F;
 #pragma omp simd reduction(max : most)
-  for (const float value : values) most = std::max(most, std::abs(value));
+  for (std::size_t i = 0; i < values.size(); ++i) most = std::max(most, std::abs(numbers[i]));
   return most;
 }
 
