@@ -9,11 +9,11 @@
 #include "launch/verbs.h"
 #include "trainer/benchmark.h"
 #include "trainer/checkpoint_benchmark.h"
+#include "trainer/config_schema.h"
 #include "trainer/hardware.h"
 #include "trainer/kernel_table.h"
 #include "trainer/model_benchmark.h"
 #include "trainer/open_model.h"
-#include "trainer/config_schema.h"
 
 namespace headroom {
 namespace {
