@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/hdf5.h"
+#include "tests/distance.h"
 #include "tests/launch/program.h"
 #include "tests/source_dir.h"
 
@@ -19,18 +20,6 @@ using ::testing::HasSubstr;
 
 fs::path fixtures() {
   return fs::path(source_dir()) / "tests/fixtures/hf";
-}
-
-// ||a - b|| / ||b||
-double distance(std::span<const float> a, std::span<const float> b) {
-  EXPECT_EQ(a.size(), b.size());
-  double difference = 0.0;
-  double norm = 0.0;
-  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    difference += std::pow(double{a[i]} - double{b[i]}, 2);
-    norm += std::pow(double{b[i]}, 2);
-  }
-  return std::sqrt(difference / norm);
 }
 
 // The reference [a, B, T, w] or [B, T, w] has all sequences in one dataset, a forward file each its own.
@@ -76,7 +65,8 @@ TEST(Forward, OfEveryFixtureIsWhatTransformersGives) {
       EXPECT_TRUE(std::equal(own.values.begin(), own.values.end(), ids.values.begin() + i * ids.dims[1]));
       for (const char* what : {"hidden", "final", "logits"}) {
         const std::vector<float> expected = of_sequence(reference.read<float>(what), static_cast<std::size_t>(i));
-        EXPECT_LT(distance(forward.read<float>(group + what).values, expected), kTolerance) << what << " of " << i;
+        EXPECT_LT(relative_distance(forward.read<float>(group + what).values, expected), kTolerance)
+            << what << " of " << i;
       }
     }
     ++compared;
@@ -96,8 +86,9 @@ TEST(Forward, SequencesOfOtherLengthsKeepTheirResults) {
   const H5File both = run("1 2 3 4 5\n\n7,8\t9\r\n", "both.h5");
   const H5File one = run("7 8 9", "one.h5");
   EXPECT_EQ(both.dims("sequences/1/logits"), one.dims("sequences/0/logits"));
-  EXPECT_LT(distance(both.read<float>("sequences/1/logits").values, one.read<float>("sequences/0/logits").values),
-            kTolerance);
+  EXPECT_LT(
+      relative_distance(both.read<float>("sequences/1/logits").values, one.read<float>("sequences/0/logits").values),
+      kTolerance);
 }
 
 TEST(Forward, WrongIdsAreNamedWithTheirLine) {

@@ -16,6 +16,7 @@
 #include "model/decoder/rope.h"
 #include "model/huggingface/safetensors_writer.h"
 #include "model/huggingface/source.h"
+#include "tests/distance.h"
 #include "tests/scratch.h"
 #include "tests/source_dir.h"
 
@@ -31,17 +32,6 @@ std::vector<std::string> checkpoints() {
   }
   std::sort(names.begin(), names.end());
   return names;
-}
-
-// ||a - b|| / ||b||
-double distance(std::span<const float> a, std::span<const float> b) {
-  double difference = 0.0;
-  double norm = 0.0;
-  for (std::size_t i = 0; i < b.size(); ++i) {
-    difference += std::pow(double{a[i]} - double{b[i]}, 2);
-    norm += std::pow(double{b[i]}, 2);
-  }
-  return std::sqrt(difference / norm);
 }
 
 // All logits of a sequence, by one pass.
@@ -91,9 +81,10 @@ TEST_P(Generation, CachedKeysGiveTheLogitsOfAWholePass) {
       at += step;
       const std::vector<float> whole =
           whole_pass(model, Sequence(sequence.begin(), sequence.begin() + static_cast<std::ptrdiff_t>(at)));
-      EXPECT_LT(distance(read, std::span(whole).last(vocab)), 1e-5) << "token " << at;
+      EXPECT_LT(test::relative_distance(read, std::span(whole).last(vocab)), 1e-5) << "token " << at;
       if (!same_angles(config_, at, length)) continue;
-      EXPECT_LT(distance(read, std::span(logits.values).subspan((at - 1) * vocab, vocab)), 1e-5) << "token " << at;
+      EXPECT_LT(test::relative_distance(read, std::span(logits.values).subspan((at - 1) * vocab, vocab)), 1e-5)
+          << "token " << at;
     }
     EXPECT_EQ(reader.length(), static_cast<std::int64_t>(length));
   }
@@ -235,10 +226,11 @@ TEST(KvBias, GoesBesideCachedKeys) {
     Reader reader(model, std::ssize(sequence));
     for (std::size_t at = 0; at < sequence.size(); ++at) {
       const std::span<const float> read = reader.read(std::span(sequence).subspan(at, 1));
-      EXPECT_LT(distance(read, std::span(results.back()).subspan(at * vocab, vocab)), 1e-5) << "token " << at;
+      EXPECT_LT(test::relative_distance(read, std::span(results.back()).subspan(at * vocab, vocab)), 1e-5)
+          << "token " << at;
     }
   }
-  EXPECT_GT(distance(results[0], results[1]), 1e-2);  // the slot counts
+  EXPECT_GT(test::relative_distance(results[0], results[1]), 1e-2);  // the slot counts
 }
 
 // ---- choosing ----

@@ -11,6 +11,7 @@
 
 #include "base/hdf5.h"
 #include "model/decoder/decoder.h"
+#include "tests/distance.h"
 #include "tests/scratch.h"
 #include "tests/source_dir.h"
 
@@ -30,18 +31,6 @@ std::vector<std::string> checkpoints() {
   }
   std::sort(names.begin(), names.end());
   return names;
-}
-
-// ||a - b|| / ||b|| over all numbers.
-double distance(std::span<const float> a, std::span<const float> b) {
-  EXPECT_EQ(a.size(), b.size());
-  double difference = 0.0;
-  double norm = 0.0;
-  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    difference += std::pow(double{a[i]} - double{b[i]}, 2);
-    norm += std::pow(double{b[i]}, 2);
-  }
-  return std::sqrt(difference / norm);
 }
 
 // A switch that is ignored moves every result by more than ten times this; GELU's two forms differ by 5e-5 or more.
@@ -73,10 +62,10 @@ void expect_results_of_transformers(const fs::path& directory) {
   const std::size_t layer_size = batch * length * static_cast<std::size_t>(config.hidden_size);
   const auto expect_states = [&](std::int64_t layers, const char* what) {
     const float* expected = hidden.values.data() + static_cast<std::size_t>(layers) * layer_size;
-    EXPECT_LT(distance({states.all().data<float>(), layer_size}, {expected, layer_size}), kTolerance)
+    EXPECT_LT(test::relative_distance({states.all().data<float>(), layer_size}, {expected, layer_size}), kTolerance)
         << what << " " << layers - 1;
     const std::size_t short_size = shorter * static_cast<std::size_t>(config.hidden_size);
-    EXPECT_LT(distance({states.of(batch).data<float>(), short_size}, {expected, short_size}), kTolerance)
+    EXPECT_LT(test::relative_distance({states.of(batch).data<float>(), short_size}, {expected, short_size}), kTolerance)
         << what << " " << layers - 1 << ", the shorter sequence";
   };
   expect_states(0, "embedding");
@@ -85,7 +74,8 @@ void expect_results_of_transformers(const fs::path& directory) {
     expect_states(layer + 1, "layer");
   }
   const decoder::States features = model.finish(states, nullptr);
-  EXPECT_LT(distance({features.all().data<float>(), final_states.values.size()}, final_states.values), kTolerance);
+  EXPECT_LT(test::relative_distance({features.all().data<float>(), final_states.values.size()}, final_states.values),
+            kTolerance);
   std::vector<float> all(static_cast<std::size_t>(features.rows() * config.vocab_size));
   model.each_logits(features, [&](const decoder::Decoder::LogitsBlock& block) {
     for (std::int64_t row = 0; row < block.logits.rows(); ++row) {
@@ -94,7 +84,7 @@ void expect_results_of_transformers(const fs::path& directory) {
                   all.data() + (block.first_row + row) * config.vocab_size + block.first_id);
     }
   });
-  EXPECT_LT(distance({all.data(), logits.values.size()}, logits.values), kTolerance);
+  EXPECT_LT(test::relative_distance({all.data(), logits.values.size()}, logits.values), kTolerance);
 }
 
 TEST_P(Checkpoint, GivesTheResultsOfTransformers) {
