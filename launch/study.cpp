@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-
 #include <nlohmann/json.hpp>
 
 #include "analysis/report/format.h"
@@ -39,7 +38,7 @@ std::string sample(const std::string& text, std::size_t bytes) {
   return some;
 }
 
-// What of a text is tokenized: enough for the sequences that are wanted of it, and the rest of the text in proportion.
+// What of a text is tokenized: twice what the sequences that are wanted of it can hold, spread over all of it.
 study::TextIds ids_of(const fs::path& file, const Tokenizer& tokenizer, const study::Options& options, int sequences,
                       std::vector<study::Subject::Text>& texts, const char* use) {
   // A token has rarely more bytes than this on average.
